@@ -1,0 +1,1 @@
+"""What starts work; knows the console program, not the package."""

@@ -1,0 +1,46 @@
+"""Settings of every test: several CPU devices, and the shared reference files."""
+
+import os
+from pathlib import Path
+
+NUM_DEVICES = 4
+
+# JAX reads these once, when it starts its backend: before any test imports it.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+_FLAGS = {
+    "--xla_force_host_platform_device_count": NUM_DEVICES,
+    # A slow machine with few cores would otherwise abort inside an all-reduce.
+    "--xla_cpu_collective_call_terminate_timeout_seconds": 300,
+}
+for _name, _value in _FLAGS.items():
+    if _name not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = (
+            f"{os.environ.get('XLA_FLAGS', '')} {_name}={_value}".strip()
+        )
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+# Compile time counts as run time, so a deadline would fail at random.
+hypothesis.settings.register_profile("jaxseg", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("jaxseg")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Return a function from a relative path to a reference file outside the tree.
+
+    Tests that ask for a file are skipped where JAXSEG_SHARED is unset; where it is
+    set, a missing file is a failure.
+    """
+    root = os.environ.get("JAXSEG_SHARED")
+
+    def path(relative: str) -> Path:
+        if not root:
+            pytest.skip(f"JAXSEG_SHARED is unset, so there is no {relative}")
+        found = Path(root, relative)
+        if not found.exists():
+            pytest.fail(f"JAXSEG_SHARED is set to {root} but {found} does not exist")
+        return found
+
+    return path
