@@ -1,0 +1,120 @@
+"""FlowNetS of FlowNet 2.0 with the scale field of Deep Feature Flow.
+
+B examples, H x W pixels, h x w the grid at stride 4, C classes. "FlowNet2-s" (thin)
+has 24 base channels, "FlowNet2-S" (wide) 64. Sources: lmb-freiburg/flownet2
+(FlowNet2-S prototxt), XUSean0118/DVSNet (model/flownetmodel.py: thin net, scale).
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg.models import layers
+from jaxseg.types import Array
+
+# Training divides flow by 20 pixels; at stride 4 that is 5 pixels of the grid.
+FLOW_SCALE = 5.0
+
+
+class FlowOutput(NamedTuple):
+    """What one pass yields: where to look, how much to trust it, how much changed."""
+
+    flow: Array  # [B, h, w, 2] (x, y), pixels of the grid, current to key frame
+    scale: Array | None  # [B, h, w, C], None without classes
+    deviation: Array  # [B, h6, w6, c6], conv6_1 after its LeakyReLU
+
+
+def _small_init(rng, shape, dtype=jnp.float32) -> Array:
+    return 0.01 * layers.he_init(rng, shape, dtype)
+
+
+def _bilinear_init(rng, shape, dtype=jnp.float32) -> Array:
+    line = np.array([0.25, 0.75, 0.75, 0.25])
+    plane = np.outer(line, line)[:, :, None, None] * np.eye(shape[2])
+    return jnp.asarray(plane, dtype)
+
+
+class FlowNetS(nn.Module):
+    """Estimate flow, scale field and deviation from a pair of frames.
+
+    Frames are RGB in 0..255 of any size. `num_classes` None leaves out the scale
+    head. `deconv_bias` is for weights of the PyTorch flavour.
+    """
+
+    base_channels: int = 24
+    num_classes: int | None = 5
+    deconv_bias: bool = False
+
+    def setup(self):
+        base = self.base_channels
+
+        def conv(multiple, kernel_size, stride):
+            return layers.Conv(multiple * base, kernel_size, stride, padding=None)
+
+        def deconv(multiple):
+            return layers.Deconv(multiple * base, self.deconv_bias)
+
+        def head():
+            return layers.Conv(2, padding=None, kernel_init=_small_init)
+
+        def upsample():
+            return layers.Deconv(2, kernel_init=_bilinear_init)
+
+        self.conv1 = conv(1, 7, 2)
+        self.conv2 = conv(2, 5, 2)
+        self.conv3, self.conv3_1 = conv(4, 5, 2), conv(4, 3, 1)
+        self.conv4, self.conv4_1 = conv(8, 3, 2), conv(8, 3, 1)
+        self.conv5, self.conv5_1 = conv(8, 3, 2), conv(8, 3, 1)
+        self.conv6, self.conv6_1 = conv(16, 3, 2), conv(16, 3, 1)
+        self.deconv5, self.deconv4 = deconv(8), deconv(4)
+        self.deconv3, self.deconv2 = deconv(2), deconv(1)
+        self.predict_flow6, self.predict_flow5 = head(), head()
+        self.predict_flow4, self.predict_flow3 = head(), head()
+        self.predict_flow2 = head()
+        self.upsample_flow6to5, self.upsample_flow5to4 = upsample(), upsample()
+        self.upsample_flow4to3, self.upsample_flow3to2 = upsample(), upsample()
+        if self.num_classes is not None:
+            self.predict_scale = layers.Conv(
+                self.num_classes,
+                padding=None,
+                kernel_init=nn.initializers.zeros,
+                bias_init=nn.initializers.ones,
+            )
+
+    def __call__(self, current: Array, key: Array) -> FlowOutput:
+        """Compare `current` with `key`, both [B, H, W, 3]."""
+        skips = self._encode(current, key)
+        x = skips["6"]
+        flow = self.predict_flow6(x)
+        x = self._refine(x, flow, skips["5"], self.deconv5, self.upsample_flow6to5)
+        flow = self.predict_flow5(x)
+        x = self._refine(x, flow, skips["4"], self.deconv4, self.upsample_flow5to4)
+        flow = self.predict_flow4(x)
+        x = self._refine(x, flow, skips["3"], self.deconv3, self.upsample_flow4to3)
+        flow = self.predict_flow3(x)
+        x = self._refine(x, flow, skips["2"], self.deconv2, self.upsample_flow3to2)
+        scale = None if self.num_classes is None else self.predict_scale(x)
+        return FlowOutput(self.predict_flow2(x) * FLOW_SCALE, scale, skips["6"])
+
+    def deviation(self, current: Array, key: Array) -> Array:
+        """Return the deviation [B, h6, w6, c6] alone, without running the decoder."""
+        return self._encode(current, key)["6"]
+
+    def _encode(self, current: Array, key: Array) -> dict[str, Array]:
+        frames = [layers.images_to_float(frame) for frame in (current, key)]
+        x = jnp.concatenate(frames, axis=-1) / 255.0
+        act = layers.leaky_relu
+        x = act(self.conv1(x))
+        skips = {"2": act(self.conv2(x))}
+        skips["3"] = act(self.conv3_1(act(self.conv3(skips["2"]))))
+        skips["4"] = act(self.conv4_1(act(self.conv4(skips["3"]))))
+        skips["5"] = act(self.conv5_1(act(self.conv5(skips["4"]))))
+        skips["6"] = act(self.conv6_1(act(self.conv6(skips["5"]))))
+        return skips
+
+    def _refine(self, x, flow, skip, deconv, upsample) -> Array:
+        size = skip.shape[1:3]
+        x = layers.leaky_relu(deconv(x, size))
+        return jnp.concatenate([skip, x, upsample(flow, size)], axis=-1)

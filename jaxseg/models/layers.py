@@ -1,0 +1,126 @@
+"""Blocks shared by the networks.
+
+B examples, H x W pixels, C channels, all arrays [B, H, W, C]. Parameter names are
+Flax's (kernel, bias, scale, mean, var); module names are the sources' own, so that a
+checkpoint of theirs differs by a short table only.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxseg.ops import convolution, depthwise
+from jaxseg.types import Array
+
+Initializer = Callable[..., Array]
+Activation = Callable[[Array], Array]
+
+LEAK = 0.1  # negative slope in FlowNet 2.0 and in DVSNet
+
+he_init = nn.initializers.variance_scaling(2 / (1 + LEAK**2), "fan_in", "normal")
+
+
+def leaky_relu(x: Array) -> Array:
+    """Apply LeakyReLU with slope 0.1."""
+    return jax.nn.leaky_relu(x, LEAK)
+
+
+def images_to_float(images: Array) -> Array:
+    """Return `images` (uint8 or float, 0..255) as float32."""
+    return jnp.asarray(images).astype(jnp.float32)
+
+
+class Conv(nn.Module):
+    """Convolve with a square kernel; `padding` None means (kernel_size - 1) / 2."""
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    use_bias: bool = True
+    padding: str | None = "SAME"
+    kernel_init: Initializer = he_init
+    bias_init: Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        padding = self.padding or (((self.kernel_size - 1) // 2,) * 2,) * 2
+        x = convolution.conv(x, kernel, self.stride, padding=padding)
+        if self.use_bias:
+            x = x + self.param("bias", self.bias_init, (self.features,))
+        return x
+
+
+class Deconv(nn.Module):
+    """Upsample twofold by a transposed 4x4 convolution, cut to `size` at the end."""
+
+    features: int
+    use_bias: bool = False
+    kernel_init: Initializer = nn.initializers.variance_scaling(
+        # Only 4 of the 16 taps meet any one output pixel.
+        4 * 2 / (1 + LEAK**2),
+        "fan_in",
+        "normal",
+        in_axis=-1,
+        out_axis=-2,
+    )
+
+    @nn.compact
+    def __call__(self, x: Array, size: tuple[int, int]) -> Array:
+        shape = (4, 4, self.features, x.shape[-1])
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x = convolution.deconv(x, kernel, size)
+        if self.use_bias:
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,))
+        return x
+
+
+class ConvNorm(nn.Module):
+    """Convolve without bias, normalise over the batch, activate."""
+
+    features: int
+    kernel_size: int = 1
+    stride: int = 1
+    activation: Activation | None = nn.relu
+    epsilon: float = 1e-5
+    momentum: float = 0.9997
+    kernel_init: Initializer = nn.initializers.xavier_uniform()
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x = convolution.conv(x, kernel, self.stride)
+        x = batch_norm(self.epsilon, self.momentum, train)(x)
+        return self.activation(x) if self.activation else x
+
+
+class DepthwiseNorm(nn.Module):
+    """Convolve every channel by itself (3x3), normalise over the batch, activate."""
+
+    stride: int = 1
+    rate: int = 1
+    activation: Activation | None = nn.relu
+    epsilon: float = 1e-5
+    momentum: float = 0.9997
+    kernel_init: Initializer = nn.initializers.truncated_normal(0.33)
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
+        x = depthwise.depthwise_conv(x, kernel, self.stride, self.rate)
+        x = batch_norm(self.epsilon, self.momentum, train)(x)
+        return self.activation(x) if self.activation else x
+
+
+def batch_norm(epsilon: float, momentum: float, train: bool) -> nn.Module:
+    """Make the "BatchNorm" child of the calling module."""
+    return nn.BatchNorm(
+        use_running_average=not train,
+        epsilon=epsilon,
+        momentum=momentum,
+        name="BatchNorm",
+    )

@@ -1,0 +1,61 @@
+"""The policy network: keep the key frame, or take a new one.
+
+B examples. The layers are the paper's; activation, kernel size and initialisation
+follow XUSean0118/DVSNet (model/decisionmodel.py).
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxseg.models import layers
+from jaxseg.types import Array
+
+
+class PolicyNet(nn.Module):
+    """Score the two actions: 0 keeps the key frame (non-key), 1 takes a new one (key).
+
+    `key_bias` is added to the key logit's bias at the start, so that training can
+    begin with few keys.
+    """
+
+    conv_channels: int = 96
+    hidden: tuple[int, ...] = (1024, 1024, 128)
+    key_bias: float = 0.0
+
+    def setup(self):
+        self.conv = layers.Conv(self.conv_channels, name="Conv0")
+        self.dense = [
+            _dense(features, name=f"FC{index}")
+            for index, features in enumerate(self.hidden)
+        ]
+        self.actions = _dense(2, self.key_bias, name=f"FC{len(self.hidden)}")
+
+    def __call__(
+        self, deviation: Array, key_ratio: Array, key_distance: Array
+    ) -> Array:
+        """Return logits [B, 2].
+
+        `deviation` is [B, h6, w6, c6]; `key_ratio` (KAR) and `key_distance` (LKD)
+        are [B].
+        """
+        return self.head(self.trunk(deviation), key_ratio, key_distance)
+
+    def trunk(self, deviation: Array) -> Array:
+        """Return what depends on the pair of frames alone, [B, hidden[-1]]."""
+        x = layers.leaky_relu(self.conv(deviation))
+        x = x.reshape(x.shape[0], -1)
+        for dense in self.dense:
+            x = layers.leaky_relu(dense(x))
+        return x
+
+    def head(self, trunk: Array, key_ratio: Array, key_distance: Array) -> Array:
+        """Join `trunk` [B, hidden[-1]] with the history: logits [B, 2]."""
+        history = jnp.stack([key_ratio, key_distance], axis=-1).astype(trunk.dtype)
+        return self.actions(jnp.concatenate([trunk, history], axis=-1))
+
+
+def _dense(features: int, last_bias: float = 0.0, **kwargs) -> nn.Dense:
+    def bias_init(rng, shape, dtype=jnp.float32):
+        return jnp.full(shape, 0.1, dtype).at[-1].add(last_bias)
+
+    return nn.Dense(features, kernel_init=layers.he_init, bias_init=bias_init, **kwargs)

@@ -1,0 +1,44 @@
+"""Agreement of two label maps.
+
+C classes. Label maps are integers of any one shape; a target equal to `ignore`, or
+outside 0..C-1, counts nowhere.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.types import Array
+
+
+def confusion(
+    prediction: Array, target: Array, num_classes: int, ignore: int = 255
+) -> Array:
+    """Count pixels by class: [C, C] float32, rows target, columns prediction."""
+    classes = jnp.arange(num_classes)
+    target = jnp.where(target == ignore, -1, target.astype(jnp.int32)).reshape(-1)
+    prediction = prediction.astype(jnp.int32).reshape(-1)
+    rows = (target == classes[:, None]).astype(jnp.float32)
+    columns = (prediction == classes[:, None]).astype(jnp.float32)
+    return jax.lax.dot_general(rows, columns, (((1,), (1,)), ((), ())))
+
+
+def mean_iou(confusion: Array) -> Array:
+    """Average intersection over union over the classes present in either map.
+
+    `confusion` is [C, C]; the result is a scalar, 1 when no class is present.
+    """
+    intersection = jnp.diagonal(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - intersection
+    present = union > 0
+    iou = jnp.where(present, intersection / jnp.where(present, union, 1.0), 0.0)
+    count = present.sum()
+    return jnp.where(count > 0, iou.sum() / jnp.maximum(count, 1), 1.0)
+
+
+def pixel_accuracy(prediction: Array, target: Array, ignore: int = 255) -> Array:
+    """Return the share of valid pixels that agree (1 when no pixel is valid)."""
+    valid = target != ignore
+    target = target.astype(jnp.int32)
+    hits = jnp.sum(valid & (prediction.astype(jnp.int32) == target))
+    count = valid.sum()
+    return jnp.where(count > 0, hits / jnp.maximum(count, 1), 1.0)
