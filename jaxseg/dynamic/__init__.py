@@ -1,0 +1,95 @@
+"""The heart as a library: environment, rollout, schedulers, optimum and stream.
+
+Everything here is a pure function of arrays and of the functions that the caller
+passes in; nothing here knows a network, a data set or a config.
+"""
+
+from jaxseg.dynamic.environment import (
+    networks_pair,
+    observe,
+    prepare,
+    reset,
+    step,
+)
+from jaxseg.dynamic.optimum import Optimum, combine, dense_scores, optimum
+from jaxseg.dynamic.pairs import (
+    PairTable,
+    PooledEpisode,
+    all_pairs,
+    build_table,
+    evaluate_pairs,
+    pooled_pair,
+    tabled_pair,
+)
+from jaxseg.dynamic.rollout import rollout, rollout_trials, trial_rngs
+from jaxseg.dynamic.schedulers import (
+    fixed_interval,
+    memoryless,
+    random_rate,
+    replay,
+    sampled,
+    thresholded,
+)
+from jaxseg.dynamic.stream import StreamState, StreamStep, open_stream, segment_frame
+from jaxseg.dynamic.types import (
+    KEY,
+    NON_KEY,
+    Clip,
+    Decision,
+    Episode,
+    Framework,
+    Observation,
+    Pair,
+    PairFn,
+    RolloutParams,
+    Rules,
+    Scheduler,
+    State,
+    Trajectory,
+)
+
+__all__ = [
+    "KEY",
+    "NON_KEY",
+    "Clip",
+    "Decision",
+    "Episode",
+    "Framework",
+    "Observation",
+    "Optimum",
+    "Pair",
+    "PairFn",
+    "PairTable",
+    "PooledEpisode",
+    "RolloutParams",
+    "Rules",
+    "Scheduler",
+    "State",
+    "StreamState",
+    "StreamStep",
+    "Trajectory",
+    "all_pairs",
+    "build_table",
+    "combine",
+    "dense_scores",
+    "evaluate_pairs",
+    "fixed_interval",
+    "memoryless",
+    "networks_pair",
+    "observe",
+    "open_stream",
+    "optimum",
+    "pooled_pair",
+    "prepare",
+    "random_rate",
+    "replay",
+    "reset",
+    "rollout",
+    "rollout_trials",
+    "sampled",
+    "segment_frame",
+    "step",
+    "tabled_pair",
+    "thresholded",
+    "trial_rngs",
+]

@@ -1,0 +1,144 @@
+"""The environment of the paper as pure functions: prepare, reset, observe, step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.dynamic import history
+from jaxseg.dynamic.types import (
+    Clip,
+    Episode,
+    Framework,
+    Observation,
+    Pair,
+    PairFn,
+    Rules,
+    State,
+)
+from jaxseg.types import Array, Variables
+
+ScoreFn = Callable[[Any, Any], Array]  # prediction, target -> score in 0..1
+
+
+def prepare(
+    framework: Framework,
+    variables: Variables,
+    clip: Clip,
+    *,
+    score_fn: ScoreFn,
+    pseudo_labels: bool = False,
+    batch_size: int = 16,
+) -> Episode:
+    """Compute once what no action can change: views, key features and U_a1.
+
+    Args:
+      clip: images [T, H, W, 3] and labels [T, H, W].
+      score_fn: quality of a prediction, for example the mean IoU (Eq. 1).
+      pseudo_labels: use the key predictions as targets (Eq. 2; then U_a1 is what
+        `score_fn` gives a prediction against itself, 1 for the pixel accuracy).
+      batch_size: frames that go through N_feat together; bounds the memory.
+    """
+
+    def one_frame(image):
+        features = framework.feature_fn(variables, image)
+        return framework.view_fn(variables, image), features
+
+    views, features = jax.lax.map(one_frame, clip.images, batch_size=batch_size)
+
+    def predict(features):
+        return framework.task_fn(variables, features)
+
+    targets = clip.labels
+    if pseudo_labels:
+        targets = jax.lax.map(predict, features, batch_size=batch_size)
+
+    def key_score(features_and_target):
+        features, target = features_and_target
+        return score_fn(predict(features), target)
+
+    scores = jax.lax.map(key_score, (features, targets), batch_size=batch_size)
+    return Episode(views, features, targets, scores)
+
+
+def networks_pair(framework: Framework, score_fn: ScoreFn) -> PairFn:
+    """Return the pair function that runs the networks on the fly.
+
+    The result maps (variables, episode, k, i) to D_{i->k} and U_a0 of one pair. XLA
+    drops the propagation where only the deviation is used, and the reverse.
+    """
+
+    def pair(variables, episode: Episode, key_frame, frame) -> Pair:
+        motion = framework.motion_fn(
+            variables, _at(episode.views, frame), _at(episode.views, key_frame)
+        )
+        features = framework.propagate_fn(motion, _at(episode.features, key_frame))
+        prediction = framework.task_fn(variables, features)
+        score = score_fn(prediction, _at(episode.targets, frame))
+        return Pair(framework.deviation_fn(motion), score)
+
+    return pair
+
+
+def _at(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def reset(rules: Rules) -> State:
+    """Start a trial: frame 0 is key by rule, the first decision is at frame 1."""
+    past, decisions = history.empty(rules)
+    return State(
+        frame=jnp.int32(1),
+        key_frame=jnp.int32(0),
+        history=past,
+        decisions=decisions,
+        done=jnp.bool_(False),
+    )
+
+
+def observe(
+    pair_fn: PairFn, variables: Any, episode: Any, state: State, rules: Rules
+) -> tuple[Observation, Array]:
+    """Return what a scheduler sees at `state.frame`, and U_a0 [] of that frame."""
+    pair = pair_fn(variables, episode, state.key_frame, state.frame)
+    observation = Observation(
+        deviation=pair.deviation,
+        expert=history.expert(rules, state),
+        key_distance=state.frame - state.key_frame,
+        frame=state.frame,
+    )
+    return observation, pair.non_key_score
+
+
+def step(
+    rules: Rules, state: State, action: Array, gain: Array, budget: Array
+) -> tuple[State, Array]:
+    """Take an action; pay a key its gain (Eq. 1), end the trial over the budget.
+
+    The ratio is tested before the next action, so the key that breaks the budget is
+    taken and, unless `rules.pay_break` is off, paid. A finished trial comes back
+    unchanged with reward 0.
+
+    Args:
+      action: [] bool, True = key.
+      gain: [] U_a1 - U_a0 of the frame.
+      budget: [] eta.
+
+    Returns:
+      The next state and the reward [].
+    """
+    past = history.push(state.history, action)
+    decisions = state.decisions + 1
+    broken = history.exceeds(history.key_ratio(rules, past, decisions), budget)
+    moved = State(
+        frame=state.frame + 1,
+        key_frame=jnp.where(action, state.frame, state.key_frame),
+        history=past,
+        decisions=decisions,
+        done=broken,
+    )
+    paid = action if rules.pay_break else action & ~broken
+    reward = jnp.where(paid & ~state.done, gain, 0.0)
+    keep = lambda old, new: jnp.where(state.done, old, new)  # noqa: E731
+    return jax.tree.map(keep, state, moved), reward
