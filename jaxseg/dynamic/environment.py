@@ -140,5 +140,5 @@ def step(
     )
     paid = action if rules.pay_break else action & ~broken
     reward = jnp.where(paid & ~state.done, gain, 0.0)
-    keep = lambda old, new: jnp.where(state.done, old, new)  # noqa: E731
+    keep = lambda old, new: jnp.where(state.done, old, new)
     return jax.tree.map(keep, state, moved), reward

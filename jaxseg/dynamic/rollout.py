@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxseg.dynamic import environment
 from jaxseg.dynamic.types import (
+    DEFAULT_RULES,
     PairFn,
     RolloutParams,
     Rules,
@@ -23,7 +24,7 @@ def rollout(
     rng: PRNGKey,
     episode: Any,
     *,
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
 ) -> Trajectory:
     """Run one trial over an episode (section 3.2, "Episode settings").
 
@@ -90,7 +91,7 @@ def rollout_trials(
     rngs: PRNGKey,
     episode: Any,
     *,
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
 ) -> Trajectory:
     """Run K trials of one episode that share all but their randomness, [K, T-1]."""
 

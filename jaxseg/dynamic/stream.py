@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxseg.dynamic import history
 from jaxseg.dynamic.types import (
+    DEFAULT_RULES,
     Decision,
     Framework,
     Observation,
@@ -42,7 +43,7 @@ def open_stream(
     params: RolloutParams,
     image: Array,
     *,
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
 ) -> tuple[StreamState, Any]:
     """Segment the first frame, which is key by rule.
 
@@ -71,7 +72,7 @@ def segment_frame(
     stream: StreamState,
     image: Array,
     *,
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
 ) -> tuple[StreamState, StreamStep]:
     """Segment the next frame of a stream; N_feat runs only where it is key.
 

@@ -70,6 +70,9 @@ class Rules(NamedTuple):
     pay_break: bool = True  # the key that breaks the budget is paid
 
 
+DEFAULT_RULES = Rules()
+
+
 class State(NamedTuple):
     """All that an agent's actions change."""
 
