@@ -1,0 +1,197 @@
+"""Checkpoints of a training state; the only module that imports Orbax.
+
+A checkpoint is kept complete or not at all: it is written under a temporary name while
+training goes on, and renamed. Random keys and data positions are not saved, because
+all draws are functions of the seed and the step.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from jaxseg.errors import UserError
+
+State = TypeVar("State")
+
+
+class Checkpoints:
+    """The checkpoints in one folder: the last few, and the best one by a metric."""
+
+    def __init__(
+        self, folder: str | os.PathLike, keep: int = 2, best_metric: str | None = None
+    ):
+        """Open a folder, or create it, and remove what interrupted saves left behind.
+
+        Args:
+          folder: where they are; one folder per step.
+          keep: how many of the last ones stay.
+          best_metric: the highest value of this metric keeps one more checkpoint.
+        """
+        self._folder = Path(folder).absolute()
+        self._best_metric = best_metric
+        policies = [checkpoint_managers.LatestN(keep)]
+        if best_metric is not None:
+            policies.append(
+                checkpoint_managers.BestN(
+                    get_metric_fn=self._score,
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                create=True,
+                cleanup_tmp_directories=True,
+                best_fn=self._score if best_metric is not None else None,
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            ),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "leaves": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def save(
+        self, step: int, state: Any, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Start to write the state after `step` steps; the arrays may be donated next.
+
+        Metrics, where given, must hold the best metric.
+        """
+        if step in self._manager.all_steps():
+            return
+        metrics = {k: float(v) for k, v in metrics.items()} if metrics else None
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                leaves=ocp.args.JsonSave(_describe(state)),
+            ),
+            metrics=metrics if self._best_metric is not None else None,
+        )
+
+    def restore_latest(self, template: State) -> tuple[int, State] | None:
+        """Restore the newest checkpoint into the form of a template.
+
+        Args:
+          template: a state, or one of `jax.ShapeDtypeStruct`; its shapes, types and
+            shardings are those of the result.
+
+        Returns:
+          The step and the state, or None where there is no checkpoint.
+
+        Raises:
+          UserError: the checkpoint does not fit the template, or cannot be read.
+        """
+        step = self.latest_step()
+        return None if step is None else (step, self._restore(step, template))
+
+    def restore_best(self, template: State) -> tuple[int, State] | None:
+        """Restore the checkpoint with the best metric, as `restore_latest` does.
+
+        Where no checkpoint has a metric, it is the newest one.
+        """
+        step = self.best_step()
+        return None if step is None else (step, self._restore(step, template))
+
+    def latest_step(self) -> int | None:
+        """Return the step of the newest complete checkpoint, if any."""
+        self.wait()
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """Return the step of the best checkpoint, else of the newest, if any."""
+        self.wait()
+        best = self._manager.best_step() if self._best_metric is not None else None
+        return self._manager.latest_step() if best is None else best
+
+    def wait(self) -> None:
+        """Wait until everything that was saved is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finish writing and let go of the folder."""
+        self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _score(self, metrics: dict[str, float]) -> float:
+        value = metrics[self._best_metric]
+        return -math.inf if math.isnan(value) else value
+
+    def _restore(self, step: int, template: State) -> State:
+        leaves = self._read(step, "leaves", ocp.args.JsonRestore())
+        self._check(step, leaves, _describe(template))
+        abstract = jax.tree.map(_abstract, template)
+        return self._read(step, "state", ocp.args.StandardRestore(abstract))
+
+    def _read(self, step: int, item: str, args: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[
+                item
+            ]
+        except Exception as error:
+            # Orbax and what is below it raise whatever the broken file led them to.
+            others = [s for s in self._manager.all_steps() if s != step]
+            rest = f"goes on from step {max(others)}" if others else "starts again"
+            raise UserError(
+                f"the checkpoint {self._folder / str(step)} cannot be read "
+                f"({type(error).__name__}: {_first_line(error)}); expected a complete "
+                f"one; delete that folder and the run {rest}"
+            ) from error
+
+    def _check(self, step: int, found: dict[str, str], wanted: dict[str, str]) -> None:
+        names = sorted(found.keys() | wanted.keys())
+        wrong = [n for n in names if found.get(n) != wanted.get(n)]
+        if wrong:
+            listed = ", ".join(
+                f"{n} found {found.get(n, 'nothing')} expected "
+                f"{wanted.get(n, 'nothing')}"
+                for n in wrong[:4]
+            )
+            more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+            raise UserError(
+                f"the checkpoint {self._folder / str(step)} holds another state: "
+                f"{listed}{more}; go on with the configuration and version that made "
+                "it or use another run folder"
+            )
+
+
+def _describe(tree: Any) -> dict[str, str]:
+    """Name every leaf, with its type and shape: "params/w" -> "float32[3, 4]"."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{leaf.dtype}{list(leaf.shape)}"
+            if hasattr(leaf, "dtype")
+            else type(leaf).__name__
+        )
+        for path, leaf in flat
+    }
+
+
+def _abstract(leaf: Any) -> Any:
+    """Describe a leaf for Orbax, with a place: without one it wants the old devices."""
+    if isinstance(leaf, np.generic):
+        leaf = np.asarray(leaf)
+    if not hasattr(leaf, "dtype") or isinstance(leaf, np.ndarray):
+        return leaf
+    place = getattr(leaf, "sharding", None)
+    place = place or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else ""
