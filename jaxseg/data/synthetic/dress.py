@@ -1,0 +1,96 @@
+"""Neck, shoulders and clothes of a person: one flat picture with its bend to the light.
+
+Units are the head's; the origin is the middle of the neck, below the jaw.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from jaxseg.data.synthetic import face
+
+WIDTH = 3.2
+TOP = -0.75
+BOTTOM = 3.4
+KINDS = ("crew", "vee", "shirt", "suit", "hood", "stripes")
+
+
+class Dress(NamedTuple):
+    """Hold picture [h, w, 4] (mask in channel 3), bend [h, w] and texels per unit."""
+
+    picture: np.ndarray
+    bend: np.ndarray
+    texels: float
+
+
+def sample_dress(rng: np.random.Generator, skin: np.ndarray, texels: float) -> Dress:
+    """Paint the neck and the clothes of a person with this skin (RGB)."""
+    kind = str(rng.choice(KINDS))
+    w, h = int(2 * WIDTH * texels), int((BOTTOM - TOP) * texels)
+    x, y = np.meshgrid(np.linspace(-WIDTH, WIDTH, w), np.linspace(TOP, BOTTOM, h))
+    broad = rng.uniform(1.75, 2.2)
+    neck = rng.uniform(0.46, 0.60)
+    side = np.abs(x)
+    edge = neck + 0.02 * np.abs(y) + 0.45 * face.smooth_step(y, 0.35, 0.95)
+    slope = 0.72 + 0.36 * (side / broad) ** 2 + 4 * np.maximum(side / broad - 0.93, 0) ** 1.3
+    body = (side < edge) | (y > slope)
+    cloth = (y > slope - 0.03) & _below_collar(kind, x, y, neck)
+    colour = rng.uniform(25, 225) * (1 + rng.normal(0, 0.35, 3))
+    picture = np.ones((h, w, 3)) * skin * 0.96
+    picture[y < 0.35] *= 0.97
+    throat = np.exp(-((side - 0.12 - 0.1 * y) ** 2) / 0.004) * face.smooth_step(y, 0.2, 0.6)
+    picture *= 1 - 0.07 * throat[..., None]
+    picture[cloth] = _cloth(rng, kind, colour, x, y)[cloth]
+    _details(rng, kind, picture, x, y, cloth, colour, neck)
+    bend = np.where(cloth, np.sin(np.clip(x / (1.05 * broad), -1, 1) * 1.35), x / (1.15 * neck))
+    shade = 1 - 0.55 * (1 - face.smooth_step(y, -0.25, 0.62)) * ~cloth
+    rim = _rim(cloth)
+    picture = np.clip(picture * shade[..., None] * rim[..., None], 0, 255)
+    out = np.dstack([picture, 255.0 * body]).astype(np.uint8)
+    out = cv2.GaussianBlur(out, (0, 0), texels / 64)
+    return Dress(out, (np.clip(bend, -1, 1) * 127 + 128).astype(np.uint8), texels)
+
+
+def _below_collar(kind: str, x, y, neck: float) -> np.ndarray:
+    if kind in ("vee", "shirt", "suit"):
+        return (y > 0.62 + (neck + 0.25 - np.abs(x)) * 0.9) | (np.abs(x) > neck + 0.22)
+    if kind == "hood":
+        return y > 0.3 + 0.35 * np.sqrt(np.maximum(1 - (x / 1.0) ** 2, 0))
+    return y > 0.52 + 0.36 * np.sqrt(np.maximum(1 - (x / (neck + 0.22)) ** 2, 0))
+
+
+def _cloth(rng, kind: str, colour, x, y) -> np.ndarray:
+    fold = np.sin(3 * x + 2 * y + rng.uniform(0, 6)) * np.sin(1.3 * y - 2 * x)
+    cloth = colour * (1 + 0.07 * fold[..., None])
+    if kind == "stripes":
+        wave = np.sin(y * rng.uniform(16, 28)) > rng.uniform(-0.2, 0.5)
+        cloth = np.where(wave[..., None], cloth, rng.uniform(20, 235, 3))
+    if kind == "shirt" and rng.random() < 0.5:
+        grid = (np.sin(x * 24) > 0.6) | (np.sin(y * 24) > 0.6)
+        cloth = np.where(grid[..., None], cloth * 0.7, cloth)
+    return cloth
+
+
+def _details(rng, kind: str, picture, x, y, cloth, colour, neck: float) -> None:
+    side = np.abs(x)
+    if kind == "suit":
+        white = cloth & (side < 0.62 - 0.2 * (y - 0.9)) & (y < 4)
+        picture[white] = (228, 228, 230)
+        tie = (side < 0.10 + 0.05 * (y - 1)) & (y > 1.12)
+        picture[tie] = rng.uniform(30, 160, 3)
+        picture[cloth & (np.abs(side - 0.62 + 0.2 * (y - 0.9)) < 0.03)] *= 0.6
+    if kind == "shirt":
+        collar = cloth & (side < neck + 0.3) & (y < 1.15 - 0.4 * (side - 0.2))
+        picture[collar] = picture[collar] * 0.5 + 0.5 * np.clip(colour * 1.3, 0, 250)
+        picture[(side < 0.02) & (y > 1.2)] *= 0.6
+    if kind == "hood":
+        cords = (np.abs(side - 0.3) < 0.03) & (y > 0.8) & (y < 1.7)
+        picture[cords] = 235
+
+
+def _rim(cloth: np.ndarray) -> np.ndarray:
+    # A soft dark line where cloth meets skin gives the collar thickness.
+    mask = cloth.astype(np.float32)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(1.0, len(mask) / 90))
+    return 1 - 0.9 * np.maximum(soft * (1 - mask), 0)

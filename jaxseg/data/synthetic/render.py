@@ -1,0 +1,181 @@
+"""Synthetic face videos in the layout of 300VW.
+
+The motion (see `motion.MotionRates` for every rate and size) is this project's own
+simulation of a person who talks, turns, nods and blinks before a camera: bursts of head
+motion at 0.18 a second that return to rest in two of three cases, an Ornstein-Uhlenbeck
+sway, talk that switches on and off, 0.3 blinks a second, drifting light with steps at
+0.03 a second, an occluder at 0.03 a second, cuts to another scene at 0.008 a second, and
+an activity exp(N(0, 0.6)) of each person. Nothing is fitted to a real corpus, and no
+real face, texture or landmark is in it: results on these videos say how schedulers
+compare under known motion, not how they would do on 300VW.
+
+Layout: FOLDER/NNN/vid.avi, FOLDER/NNN/annot/000001.pts (68 points, the centre of the
+top-left pixel is (1, 1)), FOLDER/splits/A.txt (one video id a line).
+"""
+
+import concurrent.futures
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jaxseg.data.synthetic import compose
+from jaxseg.data.synthetic import motion
+from jaxseg.errors import UserError
+
+VERSION = 1
+_SETTINGS = "synthetic.json"
+
+
+def render_dataset(
+    folder: str | Path,
+    *,
+    videos: dict[str, int],
+    frames: int | dict[str, int],
+    size: int | tuple[int, int] = 160,
+    fps: float = 30,
+    seed: int = 0,
+    activity: float = 1.0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Render the videos of every split, each with people of its own, into `folder`.
+
+    `videos` is the count and `frames` the length by split, `size` the side or (height,
+    width) in pixels. The outcome depends on the settings only, not on `workers`. Videos
+    that are complete are kept, so an interrupted call goes on where it stopped.
+    `progress(done, total)` is called as videos finish. Raises UserError, and touches
+    nothing, where `folder` holds other files or videos of other settings.
+    """
+    folder = Path(folder)
+    height, width = (size, size) if isinstance(size, int) else size
+    lengths = {s: frames if isinstance(frames, int) else frames[s] for s in videos}
+    settings = {
+        "version": VERSION,
+        "videos": videos,
+        "frames": lengths,
+        "size": [height, width],
+        "fps": fps,
+        "seed": seed,
+        "activity": activity,
+    }
+    _claim(folder, settings)
+    jobs = _plan(folder, videos, lengths)
+    total = len(jobs)
+    left = [job for job in jobs if not job[0].exists()]
+    tasks = [
+        (path, seed, number, count, (height, width), fps, activity)
+        for path, number, count in left
+    ]
+    done = total - len(left)
+    for _ in _finish(tasks, workers):
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+
+def render_video(
+    seed: int,
+    video: int,
+    frames: int,
+    size: int | tuple[int, int] = 160,
+    fps: float = 30,
+    activity: float = 1.0,
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict]]:
+    """Yield image [H, W, 3] uint8 RGB, landmarks [68, 2] (1-based) and the latents."""
+    height, width = (size, size) if isinstance(size, int) else size
+    rng = np.random.default_rng([seed, video, 0])
+    rates = motion.MotionRates().scaled(activity)
+    latents = motion.sample_latents(rng, frames, fps, rates)
+    composer = compose.Composer(seed, video, height, width)
+    before, scene = None, None
+    for index in range(frames):
+        values = latents.frame(index)
+        centre = composer.centre(values)
+        cut = before is None or scene != values["scene"]
+        speed = np.zeros(2) if cut else centre - before
+        before, scene = centre, values["scene"]
+        image, landmarks = composer.frame(values, index / fps, speed)
+        yield image, landmarks, values
+
+
+def points_text(landmarks: np.ndarray) -> str:
+    """Return the text of a .pts file of landmarks [68, 2]."""
+    lines = [f"{x:.3f} {y:.3f}" for x, y in landmarks.tolist()]
+    head = f"version: 1\nn_points: {len(lines)}\n{{\n"
+    return head + "\n".join(lines) + "\n}\n"
+
+
+def _claim(folder: Path, settings: dict) -> None:
+    record = folder / _SETTINGS
+    wanted = json.loads(json.dumps(settings))
+    if record.exists():
+        found = json.loads(record.read_text())
+        if found != wanted:
+            names = [k for k in wanted if found.get(k) != wanted[k]]
+            raise UserError(
+                f"{folder} holds videos of other settings ({', '.join(names)}); expected "
+                f"{json.dumps({k: wanted[k] for k in names})}; give another folder"
+            )
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder} holds something else; expected an empty folder or videos of these "
+            "settings; give another folder"
+        )
+    _write_splits(folder, settings["videos"])
+    part = record.with_suffix(".partial")
+    part.write_text(json.dumps(wanted, indent=2) + "\n")
+    part.rename(record)
+
+
+def _write_splits(folder: Path, videos: dict[str, int]) -> None:
+    (folder / "splits").mkdir(parents=True, exist_ok=True)
+    first = 1
+    for split, count in videos.items():
+        names = "".join(f"{number:03d}\n" for number in range(first, first + count))
+        (folder / "splits" / f"{split}.txt").write_text(names)
+        first += count
+
+
+def _plan(folder: Path, videos, lengths) -> list[tuple[Path, int, int]]:
+    counts = [lengths[split] for split, count in videos.items() for _ in range(count)]
+    return [(folder / f"{n:03d}", n, count) for n, count in enumerate(counts, 1)]
+
+
+def _finish(tasks: list[tuple], workers: int) -> Iterator[None]:
+    if workers <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield _write_video(*task)
+        return
+    # A forked child would inherit the threads of the caller (JAX has many).
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(0,)
+    ) as pool:
+        waiting = [pool.submit(_write_video, *task) for task in tasks]
+        for future in concurrent.futures.as_completed(waiting):
+            yield future.result()
+
+
+def _write_video(path: Path, seed, video, frames, size, fps, activity) -> None:
+    part = path.with_name(path.name + ".partial")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "annot").mkdir(parents=True)
+    code = cv2.VideoWriter_fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(part / "vid.avi"), code, fps, (size[1], size[0]))
+    if not writer.isOpened():
+        raise UserError(
+            f"OpenCV cannot write MJPG video to {part}; expected a build with video "
+            "support; install opencv-python-headless"
+        )
+    rows = render_video(seed, video, frames, size, fps, activity)
+    for index, (image, landmarks, _) in enumerate(rows, 1):
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        (part / "annot" / f"{index:06d}.pts").write_text(points_text(landmarks))
+    writer.release()
+    part.rename(path)
