@@ -1,0 +1,111 @@
+"""The index of a prepared folder: which record is which frame of which video."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg.errors import UserError
+
+FILE = "index.json"
+
+_FORMAT = 1
+
+
+class Video(NamedTuple):
+    """Hold one video of a split: its first record, and the number of every frame."""
+
+    name: str
+    first: int
+    numbers: np.ndarray  # [frames] int32, increasing, from 1
+
+
+class Run(NamedTuple):
+    """Hold a longest stretch of consecutive frame numbers: records start, start+1.."""
+
+    video: int  # place in the split's videos
+    start: int
+    length: int
+
+
+def write(
+    folder: Path, dataset: str, splits: dict[str, list[Video]], identity: dict
+) -> None:
+    """Write the index of `folder`; whoever finds it takes the folder for complete."""
+    content = {
+        "format": _FORMAT,
+        "dataset": dataset,
+        "identity": identity,
+        "splits": {
+            split: [
+                {"name": name, "first": first, "ranges": _ranges(numbers)}
+                for name, first, numbers in videos
+            ]
+            for split, videos in splits.items()
+        },
+    }
+    partial = folder / (FILE + ".partial")
+    partial.write_text(json.dumps(content))
+    partial.rename(folder / FILE)
+
+
+def read(folder: Path) -> dict:
+    """Return the content of a folder's index.
+
+    Raises UserError where the folder is missing, not prepared or of another format.
+    """
+    remedy = f"run `jaxseg dataset prepare FOLDER {folder}` first"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected a prepared set; {remedy}")
+    if not (folder / FILE).is_file():
+        raise UserError(
+            f"{folder}: no {FILE} in it; expected a prepared set; {remedy}, or give "
+            "the folder that it wrote"
+        )
+    try:
+        content = json.loads((folder / FILE).read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{folder / FILE}: {error}; expected what preparing wrote; {remedy}"
+        ) from error
+    if content.get("format") != _FORMAT:
+        raise UserError(
+            f"{folder / FILE}: format {content.get('format')}; expected {_FORMAT}; "
+            f"remove the folder and prepare it again"
+        )
+    return content
+
+
+def videos(content: dict, split: str) -> tuple[Video, ...]:
+    """Return the videos of a split of an index in record order."""
+    return tuple(
+        Video(
+            entry["name"],
+            entry["first"],
+            np.concatenate(
+                [
+                    np.arange(low, high + 1, dtype=np.int32)
+                    for low, high in entry["ranges"]
+                ]
+            ),
+        )
+        for entry in content["splits"][split]
+    )
+
+
+def runs(videos_of_split: tuple[Video, ...]) -> tuple[Run, ...]:
+    """Return the stretches of consecutive frame numbers in record order."""
+    found = []
+    for place, video in enumerate(videos_of_split):
+        start = video.first
+        for low, high in _ranges(video.numbers):
+            found.append(Run(place, start, high - low + 1))
+            start += high - low + 1
+    return tuple(found)
+
+
+def _ranges(numbers: np.ndarray) -> list[list[int]]:
+    numbers = np.asarray(numbers)
+    stretches = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    return [[int(stretch[0]), int(stretch[-1])] for stretch in stretches]

@@ -1,0 +1,285 @@
+"""Prepare a data set: read the user's folder once, write records ready for training."""
+
+import collections
+import contextlib
+import fcntl
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxseg.data import classes, crop, index, layouts, records, vw300
+from jaxseg.errors import UserError
+
+REPORT = "report.json"
+
+_SHARD_FRAMES = 4096
+
+
+class Report(NamedTuple):
+    """Hold what preparing did; the same numbers are in the folder's report.json."""
+
+    frames: dict[str, int]  # per split
+    videos: dict[str, int]
+    skipped: list[records.Skipped]
+    unlisted: list[str]  # videos in no list
+    seconds: float
+    reused: bool  # the folder was there already, from the same inputs and settings
+
+
+def prepare(
+    folder: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    layout: str = "auto",
+    crop: str = "per_frame",
+    splits: str | os.PathLike | None = None,
+    label_ids: dict[int, int] | None = None,
+    on_damage: str = "error",
+    image_size: int | None = None,
+    image_format: str = "jpeg",
+    jpeg_quality: int = 95,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Write the frames of `folder` as records below `out`, with index and report.
+
+    layout: "auto", "300vw" or "mask" (see `layouts`); splits: folder of lists in place
+    of the data's own; crop: "per_frame", "smoothed" or "fixed" (300vw only);
+    label_ids: stored value to class (mask only); on_damage: "error", or "skip", which
+    leaves out what is damaged and names it in the report; image_size: crops are shrunk
+    to at most so many pixels a side; workers: videos converted at the same time;
+    progress: called with frames done and frames in all after each video.
+    The same inputs and settings again return at once. Raises UserError for bad input,
+    and where `out` holds anything else; nothing is ever overwritten.
+    """
+    settings = records.Settings(
+        crop, label_ids, on_damage, image_size, image_format, jpeg_quality
+    )
+    plan = layouts.plan(Path(folder), layout, None if splits is None else Path(splits))
+    _check(settings, plan.layout)
+    identity = _identity(settings, plan, Path(folder))
+    out = Path(out)
+    with _alone(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            return _reuse(out, identity)
+        with _partial_folder(out) as partial:
+            report = _write(partial, plan, settings, identity, workers, progress)
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
+    return report
+
+
+def _check(settings: records.Settings, layout: str) -> None:
+    allowed = {
+        "crop": crop.MODES if layout == "300vw" else ("per_frame",),
+        "on_damage": ("error", "skip"),
+        "image_format": ("jpeg", "png"),
+        "jpeg_quality": range(1, 101),
+    }
+    for name, values in allowed.items():
+        found = getattr(settings, name)
+        if found not in values:
+            expected = "1..100" if isinstance(values, range) else " or ".join(values)
+            reason = " (frames of this layout are cropped)" if name == "crop" else ""
+            raise UserError(
+                f"{name} is {found!r}; expected {expected} for layout {layout}"
+                f"{reason if layout == 'mask' else ''}; change {name}"
+            )
+    if settings.image_size is not None and settings.image_size < 1:
+        raise UserError(
+            f"image_size is {settings.image_size}; expected 1 or more pixels; change it"
+        )
+    classes.lookup(settings.label_ids)
+
+
+def _identity(settings: records.Settings, plan: layouts.Plan, folder: Path) -> dict:
+    described = settings._asdict() | {
+        "layout": plan.layout,
+        "label_ids": sorted((settings.label_ids or classes.IDENTITY).items()),
+    }
+    digest = hashlib.sha256()
+    for split, videos in plan.splits.items():
+        digest.update(f"split {split}\n".encode())
+        for path in itertools.chain.from_iterable(video.files for video in videos):
+            size = path.stat().st_size if path.exists() else -1
+            digest.update(f"{path.relative_to(folder)} {size}\n".encode())
+    # Through JSON and back, so that it equals what an index gives.
+    return json.loads(json.dumps(described | {"inputs": digest.hexdigest()}))
+
+
+def _reuse(out: Path, identity: dict) -> Report:
+    if not out.is_dir() or not (out / index.FILE).is_file():
+        raise UserError(
+            f"{out}: holds something that is no prepared set; expected a new or empty "
+            "folder; give another one"
+        )
+    before = index.read(out)["identity"]
+    changed = [name for name in identity if before.get(name) != identity[name]]
+    if changed:
+        values = ", ".join(
+            "other input files"
+            if name == "inputs"
+            else f"{name} {before.get(name)} and not {identity[name]}"
+            for name in changed
+        )
+        raise UserError(
+            f"{out}: was prepared with {values}; expected the same; give another "
+            "folder or remove this one"
+        )
+    content = json.loads((out / REPORT).read_text())
+    content["skipped"] = [records.Skipped(**entry) for entry in content["skipped"]]
+    return Report(**content, reused=True)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(out.with_name(f".{out.name}.lock"), "w")
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror}); expected a place with room "
+            "and permission; give another folder"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"{out}: another run is preparing it; expected none; wait for it or "
+                "give another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            Path(lock.name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _partial_folder(out: Path) -> Iterator[Path]:
+    # The name is fixed, so that what a killed run left behind is cleared by the next.
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(
+    partial: Path,
+    plan: layouts.Plan,
+    settings: records.Settings,
+    identity: dict,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> Report:
+    started = time.monotonic()
+    videos = list(itertools.chain.from_iterable(plan.splits.values()))
+    with contextlib.closing(_convert_in_order(videos, settings, workers)) as stream:
+        book = _Book(stream, sum(video.num_frames for video in videos), progress)
+        shards = {
+            split: [
+                functools.partial(book.records, split, len(group))
+                for group in _shards(videos)
+            ]
+            for split, videos in plan.splits.items()
+        }
+        dataset = vw300.write(partial, shards, settings.image_format)
+    shutil.rmtree(partial / "downloads", ignore_errors=True)
+    for split in plan.splits:
+        if not book.frames[split]:
+            raise UserError(
+                f"split {split} has no frame left: {len(book.skipped)} things were "
+                f"left out, the first {book.skipped[0].why}"
+            )
+    report = Report(
+        frames=dict(book.frames),
+        videos={split: len(found) for split, found in book.videos.items()},
+        skipped=book.skipped,
+        unlisted=plan.unlisted,
+        seconds=round(time.monotonic() - started, 3),
+        reused=False,
+    )
+    content = report._asdict() | {"skipped": [s._asdict() for s in report.skipped]}
+    del content["reused"]
+    (partial / REPORT).write_text(json.dumps(content, indent=1))
+    index.write(partial, dataset, book.videos, identity)
+    return report
+
+
+class _Book:
+    """Pass records on to the writer, and note which frame became which record."""
+
+    def __init__(
+        self,
+        stream: Iterator[records.Converted],
+        total: int,
+        progress: Callable[[int, int], None] | None,
+    ):
+        self.frames = collections.Counter()
+        self.videos = collections.defaultdict(list)
+        self.skipped = []
+        self._stream = stream
+        self._done, self._total = 0, total
+        self._progress = progress
+
+    def records(self, split: str, num_videos: int) -> Iterator[tuple[int, dict]]:
+        """Yield key and record of every frame of the next videos."""
+        for video in itertools.islice(self._stream, num_videos):
+            self.skipped.extend(video.skipped)
+            first = self.frames[split]
+            if video.examples:
+                numbers = np.array([example["frame"] for example in video.examples])
+                self.videos[split].append(index.Video(video.name, first, numbers))
+            for example in video.examples:
+                yield self.frames[split], example
+                self.frames[split] += 1
+            self._done += video.num_planned
+            if self._progress:
+                self._progress(self._done, self._total)
+
+
+def _shards(
+    videos: list[layouts.ArchiveVideo | layouts.MaskVideo],
+) -> list[list[layouts.ArchiveVideo | layouts.MaskVideo]]:
+    groups, frames = [[]], 0
+    for video in videos:
+        if groups[-1] and frames + video.num_frames > _SHARD_FRAMES:
+            groups.append([])
+            frames = 0
+        groups[-1].append(video)
+        frames += video.num_frames
+    return groups
+
+
+def _convert_in_order(
+    videos: list[layouts.ArchiveVideo | layouts.MaskVideo],
+    settings: records.Settings,
+    workers: int,
+) -> Iterator[records.Converted]:
+    # Decoding, scaling and encoding run outside the interpreter lock, so threads do.
+    todo, pending = iter(videos), collections.deque()
+    pool = futures.ThreadPoolExecutor(max(workers, 1))
+    try:
+        for video in itertools.islice(todo, max(workers, 1) + 1):
+            pending.append(pool.submit(records.convert, video, settings))
+        while pending:
+            converted = pending.popleft().result()
+            for video in itertools.islice(todo, 1):
+                pending.append(pool.submit(records.convert, video, settings))
+            yield converted
+    finally:
+        pool.shutdown(cancel_futures=True)
