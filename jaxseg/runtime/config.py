@@ -34,7 +34,7 @@ def load_config(
       overrides: "--config.group.field=value", or the name and the value as two strings.
 
     Raises:
-      UserError: no such file, a bad argument, no such field, or a value of another type.
+      UserError: no such file or field, a bad argument, or a value of another type.
     """
     path, _, arg = path_with_arg.partition(":")
     file = find_config(path)
@@ -52,7 +52,7 @@ def load_config(
         raise UserError(_bad_value(error)) from None
     if unknown:
         raise UserError(
-            f"found {' '.join(unknown)}; expected --config.field=value; check the spaces"
+            f"found {' '.join(unknown)}; expected --config.field=value; check spaces"
         )
     return config
 

@@ -124,8 +124,8 @@ def _check_free(folder: Path) -> None:
     names = sorted(name for name in names if not name.startswith("."))
     if names:
         raise UserError(
-            f"{folder} is not a run but holds {', '.join(names[:3])}; expected an empty "
-            "or a new folder; use another --run"
+            f"{folder} is not a run but holds {', '.join(names[:3])}; expected an "
+            "empty or a new folder; use another --run"
         )
 
 

@@ -1,0 +1,262 @@
+"""The training loop: resume, update, log, validate, save, and stop cleanly.
+
+Steps are counted from 1 to `steps`: batch s makes update s, the record of step s and
+the checkpoint of step s hold what is known after update s. A run that was killed and
+started again gives the same parameters and the same metrics file, bit for bit, as one
+that was not, because batches and random keys are functions of the seed and the step.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg.errors import UserError
+from jaxseg.learning.train_state import TrainState
+from jaxseg.runtime import checkpoint, metrics, prefetch, progress
+from jaxseg.types import Array, Metrics
+
+CHECKPOINTS = "checkpoints"
+
+# How many updates may wait on the device: enough to keep it busy, few enough that the
+# batches of the ones that wait fit into its memory.
+_IN_FLIGHT = 2
+
+
+class TrainingError(UserError):
+    """Training went wrong; the last checkpoint is still good."""
+
+
+class Trainer(NamedTuple):
+    """One training task as functions; the loop does all the rest.
+
+    Attributes:
+      init_fn: returns the state before the first update.
+      batch_fn: step -> host batch, from the seed and the step alone. It runs in a
+        thread of its own, ahead of the updates.
+      update_fn: (state, batch, step) -> (state, metrics); metrics are device scalars
+        and must hold "loss". It may donate the state.
+      eval_fn: state -> metrics, or None to skip validation.
+      best_metric: the one of `eval_fn` whose highest value keeps a checkpoint.
+    """
+
+    init_fn: Callable[[], TrainState]
+    batch_fn: Callable[[int], Any]
+    update_fn: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]]
+    eval_fn: Callable[[TrainState], Metrics] | None = None
+    best_metric: str | None = None
+
+
+def run_loop(
+    trainer: Trainer,
+    run_folder: str | os.PathLike,
+    *,
+    steps: int,
+    save_every: int,
+    log_every: int,
+    eval_every: int = 0,
+    description: str = "train",
+    tensorboard: bool = False,
+    keep: int = 2,
+) -> TrainState:
+    """Train to `steps` updates from the last checkpoint in the folder, if there is one.
+
+    Metrics go to metrics.jsonl in the folder, those of `eval_fn` under "eval/name".
+    Checkpoints go to checkpoints/: the last `keep` ones and the best. Every period is
+    a number of steps; the last step is always logged and saved, and validated where
+    `eval_every` is not 0. An interrupt (Ctrl-C, SIGTERM) finishes the step, saves and
+    raises KeyboardInterrupt; a second one stops at once.
+
+    Raises:
+      TrainingError: the loss or the parameters are not finite; names the step.
+      KeyboardInterrupt: after an interrupt.
+    """
+    folder = Path(run_folder)
+    with contextlib.ExitStack() as stack:
+        saved = stack.enter_context(
+            checkpoint.Checkpoints(folder / CHECKPOINTS, keep, trainer.best_metric)
+        )
+        start, state = _start(trainer, saved)
+        if start >= steps:
+            return state
+        writer = stack.enter_context(
+            metrics.MetricWriter(folder, step=start, tensorboard=tensorboard)
+        )
+        schedule = _Schedule(steps, save_every, log_every, eval_every)
+        bar = stack.enter_context(progress.bar(steps, start, description))
+        session = _Session(trainer, folder, saved, writer, schedule, bar, start, state)
+        stop = stack.enter_context(_stop_signals())
+        batches = stack.enter_context(
+            prefetch.Prefetch(trainer.batch_fn, range(start + 1, steps + 1))
+        )
+        try:
+            for step, batch in batches:
+                session.advance(step, batch)
+                if stop.is_set() and step < steps:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            session.save_if_sound()
+            raise
+        saved.wait()
+        return session.state
+
+
+class _Schedule(NamedTuple):
+    steps: int
+    save_every: int
+    log_every: int
+    eval_every: int
+
+    def saves(self, step: int) -> bool:
+        return step % self.save_every == 0 or step == self.steps
+
+    def logs(self, step: int) -> bool:
+        return step % self.log_every == 0 or step == self.steps
+
+    def validates(self, step: int) -> bool:
+        return self.eval_every > 0 and (
+            step % self.eval_every == 0 or step == self.steps
+        )
+
+
+class _Session:
+    """What changes while the loop runs: the state, and the losses not yet looked at."""
+
+    def __init__(self, trainer, folder, saved, writer, schedule, bar, step, state):
+        self._trainer, self._folder, self._saved = trainer, folder, saved
+        self._writer, self._schedule, self._bar = writer, schedule, bar
+        # The step and its state change in one assignment, as an interrupt may come
+        # between any two.
+        self._current: tuple[int, tuple[TrainState, Metrics]] = step, (state, {})
+        self._settled = step
+        self._unchecked: dict[int, Array] = {}
+
+    @property
+    def state(self) -> TrainState:
+        return self._current[1][0]
+
+    def advance(self, step: int, batch: Any) -> None:
+        """Do update `step` and all that is due after it."""
+        self._current = step, self._trainer.update_fn(self.state, batch, step)
+        loss = self._current[1][1]["loss"]
+        self._unchecked[step] = loss
+        waits_for = self._unchecked.get(step - _IN_FLIGHT)
+        if waits_for is not None:
+            jax.block_until_ready(waits_for)
+        self._after(step)
+        self._settled = step
+        self._bar.advance()
+
+    def save_if_sound(self) -> None:
+        """Save where an interrupt left a whole step and finite parameters."""
+        step = self._current[0]
+        if step == 0 or step != self._settled:
+            return
+        try:
+            self._save(step, None)
+        except TrainingError:
+            return
+        self._saved.wait()
+
+    def _after(self, step: int) -> None:
+        schedule = self._schedule
+        if schedule.logs(step):
+            self._check_losses()
+            values = _fetch(self._current[1][1])
+            self._writer.write(step, values)
+            self._bar.note(loss=values["loss"])
+        found = None
+        if schedule.validates(step) and self._trainer.eval_fn is not None:
+            self._check_losses()
+            found = _fetch(self._trainer.eval_fn(self.state))
+            self._writer.write(step, {f"eval/{k}": v for k, v in found.items()})
+        best = found is not None and self._trainer.best_metric is not None
+        if schedule.saves(step) or best:
+            self._save(step, found)
+
+    def _save(self, step: int, found: dict[str, float] | None) -> None:
+        self._check_losses()
+        if not _is_finite((self.state.params, self.state.model_state)):
+            raise self._error("parameters are not finite", step)
+        self._saved.save(step, self.state, found)
+
+    def _check_losses(self) -> None:
+        """Raise for the first loss that is not finite, of all since the last check."""
+        steps, losses = list(self._unchecked), list(self._unchecked.values())
+        for step, loss in zip(steps, jax.device_get(losses), strict=True):
+            if not np.isfinite(loss):
+                raise self._error(f"loss is {float(loss)}", step)
+        self._unchecked.clear()
+
+    def _error(self, what: str, step: int) -> TrainingError:
+        kept = self._saved.latest_step()
+        rest = f"the checkpoint of step {kept} is kept" if kept else "nothing was saved"
+        return TrainingError(
+            f"the {what} at step {step} of {self._folder}; expected finite numbers, "
+            f"{rest}; lower the learning rate or check the data of that step, and "
+            "train in another run folder"
+        )
+
+
+def _start(trainer: Trainer, saved: checkpoint.Checkpoints) -> tuple[int, TrainState]:
+    """Return the step and state to go on from, every array bound to its devices.
+
+    A restored array is bound to its devices and a fresh one is not, so without this a
+    state that mixes devices would fail only after the first restart.
+    """
+    arrays = jax.tree.map(jnp.asarray, trainer.init_fn())
+    state = jax.tree.map(lambda x: jax.device_put(x, x.sharding), arrays)
+    return saved.restore_latest(state) or (0, state)
+
+
+def _fetch(values: Metrics) -> dict[str, float]:
+    return {name: float(v) for name, v in jax.device_get(dict(values)).items()}
+
+
+def _is_finite(tree: Any) -> bool:
+    leaves = jax.tree.leaves(tree)
+    if any(isinstance(x, jax.Array) and x.is_deleted() for x in leaves):
+        return False
+    floats = [x for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return bool(_all_finite(floats))
+
+
+@jax.jit
+def _all_finite(leaves: list[Array]) -> Array:
+    finite = [jnp.isfinite(x).all() for x in leaves]
+    return jnp.stack(finite).all() if finite else jnp.asarray(True)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Turn the first interrupt into an event; let the second one through."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def first(number, frame):
+        stop.set()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.default_int_handler)
+        print(
+            "\nstopping after this step; again to stop at once",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, first) for name in names}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,245 @@
+"""Claims about the training loop, on a linear fit that takes no time."""
+
+import os
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg.errors import UserError
+from jaxseg.learning import loop, train_state
+from jaxseg.runtime import checkpoint, metrics, parallel
+
+OPTIMIZER = optax.chain(optax.clip(1.0), optax.rmsprop(1e-2, momentum=0.9))
+SETTINGS = {"steps": 12, "save_every": 4, "log_every": 2, "eval_every": 3}
+NOISE = jax.random.key(5)
+
+
+def _batch(step):
+    x = np.random.default_rng((0, step)).normal(size=(8, 3)).astype(np.float32)
+    return {"x": x, "y": x @ np.asarray([1.0, -2.0, 0.5], np.float32)}
+
+
+def _loss(params, batch, rng):
+    noise = 0.1 * jax.random.normal(rng, batch["y"].shape)
+    return jnp.mean((batch["x"] @ params["w"] + params["b"] - batch["y"] + noise) ** 2)
+
+
+@jax.jit
+def _update(state, batch, step):
+    rng = jax.random.fold_in(NOISE, step)
+    loss, gradients = jax.value_and_grad(_loss)(state.params, batch, rng)
+    state = train_state.apply_gradients(state, gradients, OPTIMIZER)
+    return state, {"loss": loss, "norm": optax.tree.norm(gradients)}
+
+
+def _evaluate(state):
+    return {"fit": -jnp.abs(state.params["b"] - 0.05), "size": state.params["w"].sum()}
+
+
+def _trainer(**changes):
+    def init():
+        params = {"w": jax.random.normal(jax.random.key(1), (3,)), "b": jnp.ones(())}
+        return train_state.create(params, OPTIMIZER)
+
+    trainer = loop.Trainer(init, _batch, _update, _evaluate, "fit")
+    return trainer._replace(**changes)
+
+
+def _assert_same(one, two):
+    assert jax.tree.structure(one) == jax.tree.structure(two)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two)):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def _saved(folder):
+    return sorted(int(p.name) for p in (folder / "checkpoints").iterdir())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, loop.run_loop(_trainer(), folder, **SETTINGS)
+
+
+def test_equals_the_plain_loop_and_logs_what_it_saw(whole):
+    folder, final = whole
+    state, losses = _trainer().init_fn(), {}
+    for step in range(1, 13):
+        state, values = _update(state, _batch(step), step)
+        losses[step] = float(values["loss"])
+    _assert_same(final, state)
+    records = metrics.read(folder)
+    assert {r["step"]: r["loss"] for r in records if "loss" in r} == {
+        step: losses[step] for step in range(2, 13, 2)
+    }
+    assert [r["step"] for r in records if "eval/fit" in r] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("killed_at", [3, 6, 8, 12])
+def test_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_path, killed_at):
+    def batch(step):
+        if step == killed_at:
+            raise OSError("the disk went away")
+        return _batch(step)
+
+    with pytest.raises(OSError, match="the disk went away"):
+        loop.run_loop(_trainer(batch_fn=batch), tmp_path, **SETTINGS)
+    state = loop.run_loop(_trainer(), tmp_path, **SETTINGS)
+    folder, want = whole
+    _assert_same(state, want)
+    one, two = (f / "metrics.jsonl" for f in (folder, tmp_path))
+    assert one.read_bytes() == two.read_bytes()
+    assert _saved(folder) == _saved(tmp_path)
+
+
+def test_a_finished_run_trains_no_more(whole):
+    def never(*_):
+        raise AssertionError("trained again")
+
+    folder, want = whole
+    before = (folder / "metrics.jsonl").read_bytes()
+    trainer = _trainer(batch_fn=never, update_fn=never, eval_fn=never)
+    _assert_same(loop.run_loop(trainer, folder, **SETTINGS), want)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_best_checkpoint_stays_beside_the_last_two(tmp_path):
+    fits = iter([0.1, 0.9, 0.3, 0.2, 0.4, 0.5])
+    trainer = _trainer(eval_fn=lambda _: {"fit": next(fits)})
+    settings = {**SETTINGS, "eval_every": 2, "save_every": 100}
+    loop.run_loop(trainer, tmp_path, **settings)
+    assert _saved(tmp_path) == [4, 10, 12]
+    with checkpoint.Checkpoints(tmp_path / "checkpoints", best_metric="fit") as saved:
+        assert saved.best_step() == 4
+
+
+def test_a_loss_that_is_not_finite_is_named_by_its_step(tmp_path):
+    def batch(step):
+        batch = _batch(step)
+        return {**batch, "y": batch["y"] * np.nan} if step == 7 else batch
+
+    settings = {**SETTINGS, "log_every": 5, "eval_every": 0}
+    with pytest.raises(loop.TrainingError) as error:
+        loop.run_loop(_trainer(batch_fn=batch), tmp_path, **settings)
+    message = str(error.value)
+    assert f"the loss is nan at step 7 of {tmp_path}" in message
+    assert "the checkpoint of step 4 is kept" in message
+    assert isinstance(error.value, UserError) and "\n" not in message
+    assert _saved(tmp_path) == [4]
+    assert [r["step"] for r in metrics.read(tmp_path)] == [5]
+
+
+def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
+    def update(state, batch, step):
+        new, values = _update(state, batch, step)
+        ruined = jax.tree.map(
+            lambda p: p * jnp.where(step == 8, jnp.inf, 1), new.params
+        )
+        return new._replace(params=ruined), values
+
+    with pytest.raises(loop.TrainingError, match="parameters are not finite at step 8"):
+        loop.run_loop(_trainer(update_fn=update), tmp_path, **SETTINGS)
+    assert 8 not in _saved(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_the_step_it_came_in(whole, tmp_path, number, capsys):
+    def update(state, batch, step):
+        if step == 6:
+            os.kill(os.getpid(), number)
+        return _update(state, batch, step)
+
+    before = signal.getsignal(number)
+    settings = {**SETTINGS, "save_every": 100, "eval_every": 0}
+    trainer = _trainer(update_fn=update, eval_fn=None, best_metric=None)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_loop(trainer, tmp_path, **settings)
+    assert signal.getsignal(number) is before
+    assert "stopping after this step" in capsys.readouterr().err
+    assert _saved(tmp_path) == [6]
+    state = loop.run_loop(
+        _trainer(eval_fn=None, best_metric=None), tmp_path, **settings
+    )
+    _assert_same(state, whole[1])
+
+
+def test_an_interrupt_of_a_ruined_state_saves_nothing(tmp_path):
+    def batch(step):
+        batch = _batch(step)
+        if step == 7:
+            raise KeyboardInterrupt
+        return {**batch, "y": batch["y"] * np.nan} if step == 6 else batch
+
+    settings = {**SETTINGS, "log_every": 100, "eval_every": 0}
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_loop(_trainer(batch_fn=batch), tmp_path, **settings)
+    assert _saved(tmp_path) == [4]
+
+
+def test_an_interrupt_within_an_update_saves_no_half_step(tmp_path):
+    def update(state, batch, step):
+        if step == 6:
+            raise KeyboardInterrupt
+        return _update(state, batch, step)
+
+    settings = {**SETTINGS, "eval_every": 0}
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_loop(_trainer(update_fn=update), tmp_path, **settings)
+    assert _saved(tmp_path) == [4, 5]
+
+
+@pytest.mark.parametrize("how", ["pmap", "shard_map"])
+def test_a_donating_update_on_four_devices_resumes_bit_for_bit(tmp_path, how):
+    def per_device(state, batch, step):
+        rng = jax.random.fold_in(NOISE, step)
+        found = jax.value_and_grad(_loss)(state.params, batch, rng)
+        loss, gradients = parallel.mean_over_devices(found)
+        state = train_state.apply_gradients(state, gradients, OPTIMIZER)
+        return state, {"loss": loss}
+
+    def killed(step):
+        if step == 9:
+            raise OSError
+        return _batch(step)
+
+    update = parallel.data_parallel(
+        per_device, (None, 0, None), num_devices=4, how=how, donate=(0,)
+    )
+    trainer = _trainer(update_fn=update)
+    want = loop.run_loop(trainer, tmp_path / "one", **SETTINGS)
+    with pytest.raises(OSError):
+        broken = trainer._replace(batch_fn=killed)
+        loop.run_loop(broken, tmp_path / "two", **SETTINGS)
+    got = loop.run_loop(trainer, tmp_path / "two", **SETTINGS)
+    _assert_same(got, want)
+    one, two = (tmp_path / n / "metrics.jsonl" for n in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_batches_are_made_in_another_thread(tmp_path):
+    names = set()
+
+    def batch(step):
+        names.add(threading.current_thread().name)
+        return _batch(step)
+
+    loop.run_loop(_trainer(batch_fn=batch), tmp_path, **{**SETTINGS, "steps": 3})
+    assert names == {"prefetch"}
+
+
+def test_another_network_is_refused_and_the_checkpoint_stays(whole):
+    def wider():
+        params = {"w": jnp.ones((4,)), "b": jnp.ones(())}
+        return train_state.create(params, OPTIMIZER)
+
+    folder, _ = whole
+    before = _saved(folder)
+    with pytest.raises(UserError, match=r"params/w found float32\[3\] expected"):
+        loop.run_loop(_trainer(init_fn=wider), folder, **{**SETTINGS, "steps": 20})
+    assert _saved(folder) == before
