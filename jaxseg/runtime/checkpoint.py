@@ -63,18 +63,23 @@ class Checkpoints:
     ) -> None:
         """Start to write the state after `step` steps; the arrays may be donated next.
 
-        Metrics, where given, must hold the best metric.
+        A step that is there already stays as it is.
         """
         if step in self._manager.all_steps():
             return
-        metrics = {k: float(v) for k, v in metrics.items()} if metrics else None
+        if self._best_metric is None:
+            metrics = None
+        else:
+            # Without a value it ranks last, as one that is not a number does.
+            metrics = {self._best_metric: math.nan} | (metrics or {})
+            metrics = {name: float(value) for name, value in metrics.items()}
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
                 leaves=ocp.args.JsonSave(_describe(state)),
             ),
-            metrics=metrics if self._best_metric is not None else None,
+            metrics=metrics,
         )
 
     def restore_latest(self, template: State) -> tuple[int, State] | None:

@@ -88,6 +88,12 @@ def mean_over_devices(tree: Any, axis_name: str = AXIS) -> Any:
     return jax.lax.pmean(tree, axis_name)
 
 
+def place(tree: Any, num_devices: int | None = None, axis_name: str = AXIS) -> Any:
+    """Put a tree whole on the devices that `data_parallel` uses, once for all calls."""
+    devices = local_devices(num_devices)
+    return replicate(tree, Mesh(np.array(devices), (axis_name,)))
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Place every array whole on every device of a mesh; free where it is already."""
     sharding = NamedSharding(mesh, P())
