@@ -53,10 +53,11 @@ class Composer:
         place = self._place(latents)
         landmarks = self.landmarks(latents)
         canvas, shade = self._draw(latents, place, landmarks, time)
-        shades = cv2.LUT(cv2.cvtColor(shade, cv2.COLOR_GRAY2BGR), self._curve(latents))
-        cv2.multiply(canvas, shades, canvas, 1 / _UNIT_SHADE)
         size = (self.width, self.height)
         image = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+        shade = cv2.resize(shade, size, interpolation=cv2.INTER_AREA)
+        shades = cv2.LUT(cv2.cvtColor(shade, cv2.COLOR_GRAY2BGR), self._curve(latents))
+        image = cv2.multiply(image, shades, scale=1 / _UNIT_SHADE)
         image = _blur(image, speed)
         return self._sense(image), landmarks + 1.0
 
@@ -125,30 +126,26 @@ class Composer:
         who = self.person
         mouth = min(1.0, max(0.0, float(latents["mouth"])))
         radius, normals = (_mix(pair, mouth) for pair in (who.radius, who.normals))
-        view = surface.look(radius, place.rotation)
+        view = surface.look(radius, place.rotation, place.centre, place.unit)
         lit = self._lit(normals, light @ place.rotation, spot)
-        x, y, w, h = place.window(canvas.shape)
-        matrix = surface.view_matrix(place.centre - (x, y), place.unit)
-        maps = cv2.warpAffine(view.maps, matrix, (w, h), borderMode=cv2.BORDER_REPLICATE)
-        inside = cv2.warpAffine(view.inside, matrix, (w, h), borderValue=-1)
-        mask = cv2.compare(inside, 0, cv2.CMP_GT)
-        skin = cv2.remap(who.albedo, maps, None, cv2.INTER_LINEAR)
-        tone = cv2.remap(lit, maps, None, cv2.INTER_LINEAR)
-        self._features(skin, latents, place, landmarks * ZOOM + 0.5 - (x, y))
-        cv2.copyTo(skin, mask, canvas[y : y + h, x : x + w])
-        cv2.copyTo(tone, mask, shade[y : y + h, x : x + w])
+        fixed = cv2.convertMaps(view.maps, None, cv2.CV_16SC2)
+        skin = cv2.remap(who.albedo, *fixed, cv2.INTER_LINEAR)
+        tone = cv2.remap(lit, *fixed, cv2.INTER_LINEAR)
+        mask = cv2.compare(view.inside, 0, cv2.CMP_GT)
+        self._features(skin, latents, place, landmarks * ZOOM + 0.5 - view.corner)
+        _stick(canvas, skin, mask, view.corner)
+        _stick(shade, tone, mask, view.corner)
         if who.look.glasses != "none":
             self._glasses(canvas, place)
 
     def _lit(self, normals, light, spot) -> np.ndarray:
-        flat = normals.reshape(-1, 3)
-        facing = (flat @ light.astype(np.float32)).reshape(normals.shape[:2])
-        soft = np.maximum(facing + 0.25, 0) / 1.25
-        ambient = 1.08 - spot.contrast
-        tone = soft * (1.15 * spot.contrast) + ambient
-        tone *= self.person.dark
-        tone += self.person.gloss * np.maximum(facing, 0) ** 16
-        return cv2.convertScaleAbs(tone, alpha=_UNIT_SHADE)
+        facing = cv2.transform(normals, light[None].astype(np.float32))
+        steps = cv2.convertScaleAbs(np.maximum(facing, -0.25), alpha=200, beta=50)
+        level = (np.arange(256) - 50) / 200
+        tone = np.maximum(level + 0.25, 0) / 1.25 * spot.contrast + 0.98 - spot.contrast
+        tone = np.stack([tone, np.maximum(level, 0) ** 16], -1) * _UNIT_SHADE
+        table = np.clip(tone @ (1, 0.12), 0, 255).astype(np.uint8)
+        return cv2.multiply(cv2.LUT(steps, table), self.person.dark, scale=1 / 255)
 
     def _features(self, skin, latents, place, points) -> None:
         look, unit = self.person.look, place.unit
@@ -183,23 +180,15 @@ class Composer:
         draw.glasses(canvas, rims, temple, self.person.look, place.unit)
 
     def _clothe(self, canvas, shade, place, light, spot) -> None:
-        wear = self._dress
-        step = place.unit / wear.texels
+        wear = self._dress.scaled(place.unit)
         corner = place.neck + place.unit * np.array([-dress.WIDTH, dress.TOP])
-        y = max(0, int(corner[1]))
-        if y >= canvas.shape[0]:
-            return
-        size = (canvas.shape[1], canvas.shape[0] - y)
-        matrix = np.array([[step, 0, corner[0]], [0, step, corner[1] - y]])
-        cloth = cv2.warpAffine(wear.picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        bend = cv2.warpAffine(wear.bend, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        mask = cv2.compare(cv2.extractChannel(cloth, 3), 127, cv2.CMP_GT)
         slope = (np.arange(256) - 128) / 127
         facing = slope * light[0] + np.sqrt(np.maximum(1 - slope**2, 0)) * light[2]
-        tone = np.maximum(facing + 0.25, 0) / 1.25 * 1.1 * spot.contrast
-        table = np.clip((tone + 1.08 - spot.contrast) * _UNIT_SHADE, 0, 255)
-        cv2.copyTo(cv2.cvtColor(cloth, cv2.COLOR_BGRA2BGR), mask, canvas[y:])
-        cv2.copyTo(cv2.LUT(bend, table.astype(np.uint8)), mask, shade[y:])
+        tone = np.maximum(facing + 0.25, 0) / 1.25 * spot.contrast
+        table = np.clip((tone + 0.98 - spot.contrast) * _UNIT_SHADE, 0, 255)
+        corner = np.round(corner).astype(int).tolist()
+        _stick(canvas, wear.picture, wear.mask, corner)
+        _stick(shade, cv2.LUT(wear.bend, table.astype(np.uint8)), wear.mask, corner)
 
     def _long_hair(self, canvas, place, behind: bool) -> None:
         colour = self.person.look.hair * (0.7 if behind else 0.95)
@@ -265,14 +254,16 @@ class _Place:
         """Return the canvas pixels [N, 2] of head points [N, 3]."""
         return self.centre + self.unit * (points @ self.rotation.T)[:, :2]
 
-    def window(self, shape) -> tuple[int, int, int, int]:
-        """Return x, y, width and height of the canvas part that may show the head."""
-        half = 1.74 * self.unit
-        low = np.clip(np.floor(self.centre - half).astype(int), 0, None)
-        high = np.ceil(self.centre + half).astype(int)
-        high = np.clip(high, 0, (shape[1], shape[0]))
-        low = np.minimum(low, high - 1)
-        return (*low.tolist(), *(high - low).tolist())
+
+def _stick(canvas: np.ndarray, layer: np.ndarray, mask: np.ndarray, corner) -> None:
+    x, y = corner
+    left, top = max(0, -x), max(0, -y)
+    right = min(layer.shape[1], canvas.shape[1] - x)
+    bottom = min(layer.shape[0], canvas.shape[0] - y)
+    if left < right and top < bottom:
+        part = (slice(top, bottom), slice(left, right))
+        target = canvas[y + top : y + bottom, x + left : x + right]
+        cv2.copyTo(layer[part], mask[part], target)
 
 
 def _mix(pair: tuple[np.ndarray, np.ndarray], share: float) -> np.ndarray:
@@ -309,9 +300,28 @@ def _grain(rng, height: int, width: int) -> np.ndarray:
 
 
 _BACK = np.array(
-    [(0, -0.9, -0.4), (0.8, -0.7, -0.4), (1.12, 0.0, -0.4), (1.2, 0.8, -0.3), (1.25, 1.7, -0.3), (0.9, 2.1, -0.3)]
+    [
+        (0, -0.9, -0.4),
+        (0.8, -0.7, -0.4),
+        (1.12, 0.0, -0.4),
+        (1.2, 0.8, -0.3),
+        (1.25, 1.7, -0.3),
+        (0.9, 2.1, -0.3),
+    ]
 )
 _LOCK = np.array(
-    [(1.08, 0.2, -0.3), (1.17, 0.7, -0.2), (1.22, 1.2, -0.1), (1.22, 1.7, 0.0), (1.05, 2.2, 0.0)]
-    + [(0.78, 2.1, 0.0), (0.72, 1.6, 0.0), (0.72, 1.2, -0.1), (0.82, 0.7, -0.25), (0.92, 0.2, -0.3)]
+    [
+        (1.08, 0.2, -0.3),
+        (1.17, 0.7, -0.2),
+        (1.22, 1.2, -0.1),
+        (1.22, 1.7, 0.0),
+        (1.05, 2.2, 0.0),
+    ]
+    + [
+        (0.78, 2.1, 0.0),
+        (0.72, 1.6, 0.0),
+        (0.72, 1.2, -0.1),
+        (0.82, 0.7, -0.25),
+        (0.92, 0.2, -0.3),
+    ]
 )

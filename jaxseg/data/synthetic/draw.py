@@ -50,7 +50,9 @@ def stroke(canvas, points, colour, width: float, closed=False) -> None:
     """Draw a line through points [M, 2] in place."""
     width = max(1, int(round(width)))
     line = cv2.LINE_AA if width < 4 else cv2.LINE_8
-    cv2.polylines(canvas, [_fixed(points)], closed, _colour(colour), width, line, _SHIFT)
+    cv2.polylines(
+        canvas, [_fixed(points)], closed, _colour(colour), width, line, _SHIFT
+    )
 
 
 def disc(canvas, centre, radius: float, colour) -> None:
@@ -86,7 +88,11 @@ def brow(canvas, points, look, unit: float) -> None:
     line = spline_matrix(5, 9) @ points
     inner = np.linspace(0, 1, 9) if points[0, 0] < points[-1, 0] else None
     along = inner if inner is not None else np.linspace(1, 0, 9)
-    taper = look.brow_thickness * unit * (0.35 + 0.65 * np.sin(np.pi * (0.25 + 0.6 * along)))
+    taper = (
+        look.brow_thickness
+        * unit
+        * (0.35 + 0.65 * np.sin(np.pi * (0.25 + 0.6 * along)))
+    )
     lower = line + np.stack([0 * taper, 1.1 * taper], 1)
     upper = line - np.stack([0 * taper, 0.35 * taper], 1)
     fill(canvas, np.concatenate([upper, lower[::-1]]), look.brows)
@@ -102,15 +108,19 @@ def eye(canvas, points, parts, look, unit: float, gaze, closed: float, turn) -> 
     centre = centre + width * 0.10 * np.asarray(turn)
     with Inside(canvas, outline) as patch:
         shift = patch.corner
-        patch.canvas[:] = _colour((236, 230, 226))
-        radius = 0.155 * unit
+        patch.canvas[:] = _colour((246, 242, 238))
+        radius = 0.15 * unit
         disc(patch.canvas, centre - shift, radius, 0.45 * look.iris)
         disc(patch.canvas, centre - shift, 0.84 * radius, look.iris)
         disc(patch.canvas, centre - shift, 0.42 * radius, (12, 10, 12))
         glint = centre - shift + radius * np.array([-0.35, -0.35])
         disc(patch.canvas, glint, 0.17 * radius, (255, 255, 255))
-        stroke(patch.canvas, upper - shift, (150, 128, 122), 0.045 * unit)
-    lash = (0.22 + 0.1 * (1 - look.makeup)) * look.skin if look.makeup < 0.3 else (22, 16, 18)
+        stroke(patch.canvas, upper - shift, (178, 160, 154), 0.04 * unit)
+    lash = (
+        (0.22 + 0.1 * (1 - look.makeup)) * look.skin
+        if look.makeup < 0.3
+        else (22, 16, 18)
+    )
     stroke(canvas, upper, lash, (0.026 + 0.016 * look.makeup) * unit)
     stroke(canvas, lower, 0.68 * look.skin, 0.012 * unit)
     fold = upper.copy()
@@ -137,7 +147,11 @@ def mouth(canvas, points, look, unit: float) -> None:
         axes = (0.2 * unit, 0.10 * unit)
         _ellipse(patch.canvas, tongue - shift, axes, (150, 62, 66))
         teeth = inner[:11] + np.stack([np.zeros(11), 0.085 * unit * _ARC], 1)
-        fill(patch.canvas, np.concatenate([inner[:11], teeth[::-1]]) - shift, (226, 220, 208))
+        fill(
+            patch.canvas,
+            np.concatenate([inner[:11], teeth[::-1]]) - shift,
+            (226, 220, 208),
+        )
     stroke(canvas, inner[:11], 0.45 * look.lips, 0.014 * unit)
 
 
@@ -155,7 +169,9 @@ def glasses(canvas, frames, temple, look, unit: float) -> None:
 def _ellipse(canvas, centre, axes, colour) -> None:
     x, y = (int(round(v * _BITS)) for v in centre)
     a, b = (max(1, int(round(v * _BITS))) for v in axes)
-    cv2.ellipse(canvas, (x, y), (a, b), 0, 0, 360, _colour(colour), -1, cv2.LINE_8, _SHIFT)
+    cv2.ellipse(
+        canvas, (x, y), (a, b), 0, 0, 360, _colour(colour), -1, cv2.LINE_8, _SHIFT
+    )
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:

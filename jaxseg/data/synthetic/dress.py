@@ -3,8 +3,6 @@
 Units are the head's; the origin is the middle of the neck, below the jaw.
 """
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
@@ -16,12 +14,24 @@ BOTTOM = 3.4
 KINDS = ("crew", "vee", "shirt", "suit", "hood", "stripes")
 
 
-class Dress(NamedTuple):
-    """Hold picture [h, w, 4] (mask in channel 3), bend [h, w] and texels per unit."""
+class Dress:
+    """Hold picture [h, w, 3], mask and bend [h, w] at a number of texels per unit."""
 
-    picture: np.ndarray
-    bend: np.ndarray
-    texels: float
+    def __init__(self, picture, mask, bend, texels: float):
+        self.picture, self.mask, self.bend = picture, mask, bend
+        self.texels = texels
+        self._small = None
+
+    def scaled(self, texels: float) -> "Dress":
+        """Return the dress at another number of texels per unit; keeps the last one."""
+        if self._small is None or self._small.texels != texels:
+            height, width = self.mask.shape
+            zoom = texels / self.texels
+            size = (round(width * zoom), round(height * zoom))
+            layers = [cv2.resize(x, size) for x in (self.picture, self.mask, self.bend)]
+            layers[1] = cv2.compare(layers[1], 127, cv2.CMP_GT)
+            self._small = Dress(*layers, texels)
+        return self._small
 
 
 def sample_dress(rng: np.random.Generator, skin: np.ndarray, texels: float) -> Dress:
@@ -33,23 +43,38 @@ def sample_dress(rng: np.random.Generator, skin: np.ndarray, texels: float) -> D
     neck = rng.uniform(0.46, 0.60)
     side = np.abs(x)
     edge = neck + 0.02 * np.abs(y) + 0.45 * face.smooth_step(y, 0.35, 0.95)
-    slope = 0.72 + 0.36 * (side / broad) ** 2 + 4 * np.maximum(side / broad - 0.93, 0) ** 1.3
+    slope = (
+        0.72
+        + 0.36 * (side / broad) ** 2
+        + 4 * np.maximum(side / broad - 0.93, 0) ** 1.3
+    )
     body = (side < edge) | (y > slope)
     cloth = (y > slope - 0.03) & _below_collar(kind, x, y, neck)
-    colour = rng.uniform(25, 225) * (1 + rng.normal(0, 0.35, 3))
+    colour = np.clip(rng.uniform(25, 205) * (1 + rng.normal(0, 0.25, 3)), 12, 225)
     picture = np.ones((h, w, 3)) * skin * 0.96
     picture[y < 0.35] *= 0.97
-    throat = np.exp(-((side - 0.12 - 0.1 * y) ** 2) / 0.004) * face.smooth_step(y, 0.2, 0.6)
+    throat = np.exp(-((side - 0.12 - 0.1 * y) ** 2) / 0.004) * face.smooth_step(
+        y, 0.2, 0.6
+    )
     picture *= 1 - 0.07 * throat[..., None]
     picture[cloth] = _cloth(rng, kind, colour, x, y)[cloth]
     _details(rng, kind, picture, x, y, cloth, colour, neck)
-    bend = np.where(cloth, np.sin(np.clip(x / (1.05 * broad), -1, 1) * 1.35), x / (1.15 * neck))
+    bend = np.where(
+        cloth, np.sin(np.clip(x / (1.05 * broad), -1, 1) * 1.35), x / (1.15 * neck)
+    )
     shade = 1 - 0.55 * (1 - face.smooth_step(y, -0.25, 0.62)) * ~cloth
     rim = _rim(cloth)
     picture = np.clip(picture * shade[..., None] * rim[..., None], 0, 255)
-    out = np.dstack([picture, 255.0 * body]).astype(np.uint8)
-    out = cv2.GaussianBlur(out, (0, 0), texels / 64)
-    return Dress(out, (np.clip(bend, -1, 1) * 127 + 128).astype(np.uint8), texels)
+    out = np.dstack([picture, 255.0 * body, np.clip(bend, -1, 1) * 127 + 128])
+    out = np.dstack(
+        [
+            cv2.GaussianBlur(part, (0, 0), texels / 64)
+            for part in (out[..., :3], out[..., 3:])
+        ]
+    )
+    out = out.astype(np.uint8)
+    layers = (out[..., :3], out[..., 3], out[..., 4])
+    return Dress(*(np.ascontiguousarray(layer) for layer in layers), texels)
 
 
 def _below_collar(kind: str, x, y, neck: float) -> np.ndarray:
@@ -65,7 +90,8 @@ def _cloth(rng, kind: str, colour, x, y) -> np.ndarray:
     cloth = colour * (1 + 0.07 * fold[..., None])
     if kind == "stripes":
         wave = np.sin(y * rng.uniform(16, 28)) > rng.uniform(-0.2, 0.5)
-        cloth = np.where(wave[..., None], cloth, rng.uniform(20, 235, 3))
+        other = rng.uniform(30, 225) * (1 + rng.normal(0, 0.15, 3))
+        cloth = np.where(wave[..., None], cloth, other)
     if kind == "shirt" and rng.random() < 0.5:
         grid = (np.sin(x * 24) > 0.6) | (np.sin(y * 24) > 0.6)
         cloth = np.where(grid[..., None], cloth * 0.7, cloth)

@@ -90,7 +90,8 @@ def sample_latents(
     light = _wander(rng, frames, fps, rates.light_tau, rates.light_sd)
     steps = _events(rng, frames, fps, rates.light_step)
     light = light + _settle(steps * rng.normal(0.0, rates.light_step_sd, frames), fps)
-    lead = np.clip(np.gradient(pose[:, :2], axis=0) * fps * 0.5, -0.5, 0.5)
+    step = np.diff(pose[:, :2], axis=0, prepend=pose[:1, :2])
+    lead = np.clip(step * fps * 0.5, -0.5, 0.5)
     return Latents(
         yaw=pose[:, 0],
         pitch=pose[:, 1],
@@ -154,7 +155,8 @@ def _bursts(rng, frames, fps, rates: MotionRates, activity: float) -> np.ndarray
         path.append(_move(rng, place, target, length, rates))
         away, place = target is not rest, target
         if away and rng.random() < rates.new_rest_probability:
-            rest, away = target, False
+            # Pulled half way back, or the rest would walk off within minutes.
+            rest, away = 0.5 * target, False
         count += hold + length
     return np.concatenate(path)[:frames].copy()
 

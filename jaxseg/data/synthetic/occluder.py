@@ -23,7 +23,9 @@ def sample_occluders(rng: np.random.Generator, skin: np.ndarray) -> list[Occlude
     return [Occluder(kind, makers[kind](rng, skin)) for kind in KINDS]
 
 
-def paste(canvas, shade, item: Occluder, centre, scale: float, angle: float, light: int):
+def paste(
+    canvas, shade, item: Occluder, centre, scale: float, angle: float, light: int
+):
     """Draw the sprite with its top middle at `centre` [x, y] in place."""
     zoom = scale / TEXELS
     turn = cv2.getRotationMatrix2D((_SIZE / 2, 40), angle, zoom)
@@ -56,7 +58,9 @@ def _hand(rng, skin) -> np.ndarray:
     cv2.ellipse(layer, (118, 152), (38, 36), 0, 0, 360, mid, -1, cv2.LINE_AA)
     cv2.line(layer, (92, 168), (54, 126), mid, 19, cv2.LINE_AA)
     for root in roots:
-        cv2.circle(layer, (root[0], root[1] - 8), 5, (*(0.78 * skin), 255), 2, cv2.LINE_AA)
+        cv2.circle(
+            layer, (root[0], root[1] - 8), 5, (*(0.78 * skin), 255), 2, cv2.LINE_AA
+        )
     return layer
 
 
@@ -76,11 +80,15 @@ def _microphone(rng, skin) -> np.ndarray:
 def _mug(rng, skin) -> np.ndarray:
     layer = _blank()
     colour = rng.uniform(60, 230, 3)
-    cv2.ellipse(layer, (164, 100), (26, 32), 0, 0, 360, (*(0.8 * colour), 255), 12, cv2.LINE_AA)
+    cv2.ellipse(
+        layer, (164, 100), (26, 32), 0, 0, 360, (*(0.8 * colour), 255), 12, cv2.LINE_AA
+    )
     cv2.rectangle(layer, (76, 46), (156, 156), (*colour, 255), -1)
     cv2.rectangle(layer, (76, 46), (94, 156), (*(0.75 * colour), 255), -1)
     cv2.rectangle(layer, (76, 84), (156, 96), (*(255 - colour), 255), -1)
-    cv2.ellipse(layer, (116, 46), (40, 10), 0, 0, 360, (*(0.5 * colour), 255), -1, cv2.LINE_AA)
+    cv2.ellipse(
+        layer, (116, 46), (40, 10), 0, 0, 360, (*(0.5 * colour), 255), -1, cv2.LINE_AA
+    )
     return _fist(layer, skin)
 
 

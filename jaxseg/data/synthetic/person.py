@@ -48,7 +48,6 @@ class Person(NamedTuple):
     normals: tuple[np.ndarray, np.ndarray]
     albedo: np.ndarray
     dark: np.ndarray
-    gloss: np.ndarray
     jaw_paths: tuple[np.ndarray, np.ndarray]
 
 
@@ -64,7 +63,9 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
     paths = tuple(_jaw_paths(shape, skin) for skin in skins)
     ears = 0.17 * _ears(unit)
     hair, grown = _hair(rng, unit, skins[0], look.style)
-    radius = tuple((skin + np.maximum(grown, ears)).astype(np.float32) for skin in skins)
+    radius = tuple(
+        (skin + np.maximum(grown, ears)).astype(np.float32) for skin in skins
+    )
     albedo, dark = _paint(rng, unit, skins[0], shape, look)
     strands = _strands(rng, unit, look)
     mask = hair[..., None]
@@ -76,8 +77,7 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
         radius=radius,
         normals=tuple(surface.normals(item) for item in radius),
         albedo=np.clip(albedo, 0, 255).astype(np.uint8),
-        dark=dark.astype(np.float32),
-        gloss=(0.10 * (1 - hair) + 0.05 * hair).astype(np.float32),
+        dark=(255 * np.clip(dark, 0, 1)).astype(np.uint8),
         jaw_paths=paths,
     )
 
@@ -90,7 +90,8 @@ def sample_look(rng: np.random.Generator) -> Look:
     style = str(rng.choice(STYLES, p=_STYLE_WEIGHTS))
     makeup = float(rng.random() < 0.35) * rng.uniform(0.4, 1)
     red = np.array([176, 62, 72]) + rng.normal(0, (14, 12, 14))
-    lips = skin + (0.5 + 0.3 * makeup) * (red * (0.55 + 0.45 * skin.mean() / 190) - skin)
+    red = red * (0.5 + 0.5 * skin.mean() / 190)
+    lips = skin + (0.62 + 0.25 * makeup) * (red - skin)
     hair = _HAIR[rng.choice(len(_HAIR), p=_HAIR_WEIGHTS if tone < 3 else _DARK_WEIGHTS)]
     hair = np.clip(hair + rng.normal(0, 6, 3), 8, 240)
     smooth = style in ("bob", "long", "bun") or makeup > 0
@@ -119,7 +120,9 @@ def blob(unit: np.ndarray, point, sigma: float) -> np.ndarray:
 def _jaw_paths(shape: face.Shape, radius: np.ndarray) -> np.ndarray:
     # On the far side the annotated jaw is the outline: search it along these lines.
     start = shape.landmarks[:17]
-    goal = np.stack([0.2 * start[:, 0], 0.72 * start[:, 1] + 0.1, 0.9 + 0 * start[:, 0]])
+    goal = np.stack(
+        [0.2 * start[:, 0], 0.72 * start[:, 1] + 0.1, 0.9 + 0 * start[:, 0]]
+    )
     share = np.linspace(0, 0.8, 28)[None, :, None]
     a = start / np.linalg.norm(start, axis=1, keepdims=True)
     b = goal.T / np.linalg.norm(goal.T, axis=1, keepdims=True)
@@ -219,11 +222,14 @@ def _paint(rng, unit, radius, shape, look: Look) -> tuple[np.ndarray, np.ndarray
     tint(blob(unit, marks[30], 0.14), rosy, 0.45)
     dark = np.ones((size, size))
     for eye in (marks[36:42].mean(0), marks[42:48].mean(0)):
-        dark *= 1 - 0.22 * blob(unit, eye + (0, 0.0, 0), 0.15)
+        dark *= 1 - 0.12 * blob(unit, eye + (0, -0.1, 0), 0.12)
         dark *= 1 - 0.10 * blob(unit, eye + (0, 0.12, 0), 0.1)
         lid = eye + (0, -0.1, 0)
         tint(blob(unit, lid, 0.1), look.skin * (0.7, 0.55, 0.6), 0.5 * look.makeup)
-    for nostril in (marks[31] * 0.55 + marks[32] * 0.45, marks[35] * 0.55 + marks[34] * 0.45):
+    for nostril in (
+        marks[31] * 0.55 + marks[32] * 0.45,
+        marks[35] * 0.55 + marks[34] * 0.45,
+    ):
         dark *= 1 - 0.75 * blob(unit, nostril + (0, -0.005, 0), 0.042)
     dark *= 1 - 0.35 * blob(unit, marks[33] + (0, 0.05, 0), 0.1)
     dark *= 1 - 0.22 * blob(unit, (marks[57] + (0, 0.06, 0)), 0.11)
@@ -241,11 +247,15 @@ def _paint(rng, unit, radius, shape, look: Look) -> tuple[np.ndarray, np.ndarray
 
 def _beard(rng, unit, marks) -> np.ndarray:
     height = unit[..., 1]
-    jaw = face.smooth_step(height, 0.36, 0.62) * face.smooth_step(unit[..., 2], -0.25, 0.2)
+    jaw = face.smooth_step(height, 0.36, 0.62) * face.smooth_step(
+        unit[..., 2], -0.25, 0.2
+    )
     lip = blob(unit, marks[33] * 0.45 + marks[51] * 0.55, 0.2)
     cheek = blob(unit, (0.42, 0.36, 0.8), 0.22) + blob(unit, (-0.42, 0.36, 0.8), 0.22)
     grain = 0.85 + 0.15 * _noise(rng, len(unit), 100)
-    return np.clip(np.maximum(jaw, 0.8 * lip) * (1 - np.clip(cheek, 0, 1)) * grain, 0, 1)
+    return np.clip(
+        np.maximum(jaw, 0.8 * lip) * (1 - np.clip(cheek, 0, 1)) * grain, 0, 1
+    )
 
 
 def _noise(rng, size: int, cells: int) -> np.ndarray:
@@ -255,9 +265,9 @@ def _noise(rng, size: int, cells: int) -> np.ndarray:
 
 _SKIN = np.array(
     [
-        (246, 212, 190),
-        (236, 190, 160),
-        (222, 168, 132),
+        (232, 194, 172),
+        (226, 178, 148),
+        (214, 160, 126),
         (198, 140, 102),
         (160, 106, 74),
         (120, 78, 54),
@@ -281,7 +291,14 @@ _HAIR = np.array(
 _HAIR_WEIGHTS = (0.18, 0.22, 0.18, 0.12, 0.12, 0.06, 0.07, 0.05)
 _DARK_WEIGHTS = (0.62, 0.22, 0.05, 0.0, 0.0, 0.0, 0.07, 0.04)
 _IRIS = np.array(
-    [(52, 32, 20), (84, 52, 28), (40, 28, 22), (70, 104, 136), (84, 110, 74), (96, 120, 130)]
+    [
+        (52, 32, 20),
+        (84, 52, 28),
+        (40, 28, 22),
+        (70, 104, 136),
+        (84, 110, 74),
+        (96, 120, 130),
+    ]
 )
 _FRAMES = np.array([(20, 20, 24), (70, 40, 24), (120, 120, 126), (130, 30, 40)])
 _CLOTH = ((44, 60, 92), (120, 40, 46), (60, 62, 66), (46, 92, 80), (170, 140, 60))

@@ -6,7 +6,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-KINDS = ("studio", "shelves", "window", "bricks", "lights", "garden", "curtain", "office")
+KINDS = (
+    "studio",
+    "shelves",
+    "window",
+    "bricks",
+    "lights",
+    "garden",
+    "curtain",
+    "office",
+)
 
 
 class Scene(NamedTuple):
@@ -36,6 +45,8 @@ def sample_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
     h, w = int(1.6 * height), int(1.6 * width)
     picture = globals()[f"_{kind}"](rng, h, w)
     sigma = rng.uniform(0.002, 0.014) * height
+    grey = picture.mean(-1, keepdims=True)
+    picture = grey + rng.uniform(0.3, 0.9) * (picture - grey)
     picture = cv2.GaussianBlur(np.clip(picture, 0, 255).astype(np.uint8), (0, 0), sigma)
     moving = rng.random() < 0.4
     return Scene(
@@ -44,10 +55,10 @@ def sample_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
         pan=rng.normal(0, 0.05, 2) * (1, 0.25) * moving,
         near_speed=rng.normal(0, 0.25),
         stand=rng.normal(0, 1, 2) * (0.035, 0.02),
-        scale=rng.uniform(0.205, 0.245),
+        scale=rng.uniform(0.22, 0.26),
         light_turn=rng.choice([-1, 1]) * rng.uniform(0.15, 1.0),
         light_height=rng.uniform(0.1, 0.8),
-        exposure=rng.uniform(0.88, 1.12),
+        exposure=rng.uniform(0.88, 1.06),
         contrast=rng.uniform(0.5, 0.85),
         warmth=rng.normal(0, 0.05),
     )
@@ -55,23 +66,31 @@ def sample_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
 
 def backdrop(scene: Scene, time: float, offset, height: int, width: int, zoom: int):
     """Return the picture at `time` seconds as a canvas [zoom * h, zoom * w, 3]."""
-    canvas = np.empty((height * zoom, width * zoom, 3), np.uint8)
     margin = (scene.margin - 1) / 2
     place = scene.pan * time * 0.9 + np.asarray(offset)
     # A triangle wave keeps the window on the picture.
     place = margin * 2 / math.pi * np.arcsin(np.sin(place / margin * math.pi / 2))
-    corner = (margin + place) * (width, height)
-    matrix = np.array([[1 / zoom, 0, corner[0]], [0, 1 / zoom, corner[1]]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (width * zoom, height * zoom)
-    cv2.warpAffine(scene.picture, matrix, size, canvas, flags, cv2.BORDER_REFLECT)
+    picture = _window_of(
+        scene.picture, (margin + place) * (width, height), height, width
+    )
     if scene.near is not None:
         travel = (scene.near_speed * time + 2.2 * place[0] + 0.5) % 1.8 - 0.9
-        near = np.array([[1 / zoom, 0, -travel * width], [0, 1 / zoom, 0]])
-        layer = cv2.warpAffine(scene.near, near, size, flags=flags)
-        mask = cv2.compare(cv2.extractChannel(layer, 3), 127, cv2.CMP_GT)
-        cv2.copyTo(cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR), mask, canvas)
-    return canvas
+        layer = _window_of(scene.near, (-travel * width, 0), height, width)
+        mask = cv2.cvtColor(cv2.extractChannel(layer, 3), cv2.COLOR_GRAY2BGR)
+        # The layer carries colour times mask, so it is added to what is left behind.
+        picture = cv2.multiply(picture, cv2.bitwise_not(mask), scale=1 / 255)
+        picture = cv2.add(picture, cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR))
+    size = (width * zoom, height * zoom)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _window_of(picture, corner, height: int, width: int) -> np.ndarray:
+    matrix = np.array([[1, 0, corner[0]], [0, 1, corner[1]]], float)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REFLECT if picture.shape[2] == 3 else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(
+        picture, matrix, (width, height), flags=flags, borderMode=border
+    )
 
 
 def _near(rng, h: int, w: int) -> np.ndarray:
@@ -79,7 +98,16 @@ def _near(rng, h: int, w: int) -> np.ndarray:
     colour = rng.uniform(30, 170, 3)
     if rng.random() < 0.5:
         x, r = int(0.3 * w), int(rng.uniform(0.05, 0.08) * w)
-        cv2.ellipse(layer, (x, int(0.22 * h)), (r, int(1.3 * r)), 0, 0, 360, (150, 112, 92, 255), -1)
+        cv2.ellipse(
+            layer,
+            (x, int(0.22 * h)),
+            (r, int(1.3 * r)),
+            0,
+            0,
+            360,
+            (150, 112, 92, 255),
+            -1,
+        )
         cv2.ellipse(layer, (x, int(0.17 * h)), (r, r), 0, 0, 360, (40, 30, 26, 255), -1)
         shoulders = (x, int(0.75 * h)), (int(2.3 * r), int(0.48 * h) - r)
         cv2.ellipse(layer, *shoulders, 0, 0, 360, (*colour, 255), -1)
@@ -92,7 +120,9 @@ def _near(rng, h: int, w: int) -> np.ndarray:
 
 def _gradient(rng, h: int, w: int, low=40, high=215) -> np.ndarray:
     corners = rng.uniform(low, high) + rng.normal(0, 22, (2, 2, 3))
-    return cv2.resize(corners.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(
+        corners.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR
+    )
 
 
 def _grain(rng, h: int, w: int, cells: int, size: float) -> np.ndarray:
@@ -126,25 +156,37 @@ def _window(rng, h: int, w: int) -> np.ndarray:
     for x in range(3):
         left, right = int((0.05 + 0.32 * x) * w), int((0.33 + 0.32 * x) * w)
         sky = np.linspace((190, 215, 240), (225, 228, 220), h)[:, None]
-        image[int(0.08 * h) : int(0.78 * h), left:right] = sky[: int(0.78 * h) - int(0.08 * h)]
+        image[int(0.08 * h) : int(0.78 * h), left:right] = sky[
+            : int(0.78 * h) - int(0.08 * h)
+        ]
         for _ in range(7):
             at = rng.integers(left, right)
             top = int(rng.uniform(0.3, 0.65) * h)
             wide = int(rng.uniform(0.02, 0.07) * w)
-            image[top : int(0.78 * h), at : min(at + wide, right)] = rng.uniform(70, 190, 3)
-        image[int(0.08 * h) : int(0.78 * h), (left + right) // 2 - 2 : (left + right) // 2 + 2] = 235
+            image[top : int(0.78 * h), at : min(at + wide, right)] = rng.uniform(
+                70, 190, 3
+            )
+        image[
+            int(0.08 * h) : int(0.78 * h),
+            (left + right) // 2 - 2 : (left + right) // 2 + 2,
+        ] = 235
     return image
 
 
 def _bricks(rng, h: int, w: int) -> np.ndarray:
-    base = np.array([(168, 92, 70), (190, 180, 170), (120, 110, 104)][rng.integers(3)], float)
+    base = np.array(
+        [(168, 92, 70), (190, 180, 170), (120, 110, 104)][rng.integers(3)], float
+    )
     image = np.full((h, w, 3), 0.62 * base + 60)
     tall, wide = max(4, h // 18), max(8, w // 11)
     for row, y in enumerate(range(0, h, tall)):
         for x in range(-wide, w, wide):
             left = max(0, x + (row % 2) * wide // 2)
             colour = base * rng.uniform(0.8, 1.15) + rng.normal(0, 5, 3)
-            image[y + 1 : y + tall - 1, left + 1 : max(left, x + (row % 2) * wide // 2 + wide - 1)] = colour
+            image[
+                y + 1 : y + tall - 1,
+                left + 1 : max(left, x + (row % 2) * wide // 2 + wide - 1),
+            ] = colour
     return image + _grain(rng, h, w, 60, 6)
 
 

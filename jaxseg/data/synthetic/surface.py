@@ -12,20 +12,21 @@ import cv2
 import numpy as np
 
 EXTENT = 1.95
-_CELLS = 72
-_HALF = 1.75
-_DEPTHS = np.linspace(1.5, -0.75, 22).astype(np.float32)
+_HALF = 1.9
+_DEPTHS = np.linspace(1.5, -0.7, 19).astype(np.float32)
 
 
 class View(NamedTuple):
-    """Hold one look at the surface on a grid of cells, each field [_CELLS, _CELLS].
+    """Hold one look at the surface, in a square window of [S, S] pixels.
 
-    `inside` is positive where a ray meets the head; `maps` [.., 2] are the coordinates
-    of the meeting point on the direction map, in texels.
+    `inside` [S, S] is positive where a ray meets the head, `maps` [S, S, 2] are the
+    coordinates of the meeting point on the direction map in texels, `corner` the pixel
+    (x, y) of the top-left of the window.
     """
 
     inside: np.ndarray
     maps: np.ndarray
+    corner: tuple[int, int]
 
 
 def directions(size: int) -> np.ndarray:
@@ -74,38 +75,62 @@ def normals(radius: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(normal.astype(np.float32), (0, 0), len(radius) / 256)
 
 
-def look(radius: np.ndarray, rotation: np.ndarray) -> View:
-    """Find where parallel rays along z meet the surface turned by `rotation` [3, 3]."""
+def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Return the matrix [3, 3] of a pose in radians (nose right, down; clockwise)."""
+    cy, sy = math.cos(yaw), math.sin(yaw)
+    cp, sp = math.cos(pitch), math.sin(pitch)
+    cr, sr = math.cos(roll), math.sin(roll)
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return tilt @ nod @ turn
+
+
+def look(radius: np.ndarray, rotation: np.ndarray, centre, scale: float) -> View:
+    """Find where parallel rays along z meet the surface turned by `rotation` [3, 3].
+
+    The head's origin is at `centre` (x, y) and its unit is `scale` pixels. Rays are cast
+    on a coarse grid and their meeting points interpolated.
+    """
+    step = max(1, round(scale / 17))
+    cells = math.ceil(2 * _HALF * scale / step)
+    corner = np.floor(np.asarray(centre) - cells * step / 2).astype(int)
+    line = (np.arange(cells) + 0.5) * step - 0.5
+    x = ((line + corner[0] - centre[0]) / scale).astype(np.float32)
+    y = ((line + corner[1] - centre[1]) / scale).astype(np.float32)
+    plane = np.stack([np.tile(x, cells), np.repeat(y, cells)])
+    gap, maps = _gaps(radius, rotation, plane)
+    inside, found = _first(gap, maps)
+    size = (cells * step, cells * step)
+    inside = cv2.resize(inside.reshape(cells, cells), size)
+    found = cv2.resize(found.T.reshape(cells, cells, 2), size)
+    return View(inside, found, (int(corner[0]), int(corner[1])))
+
+
+def _gaps(radius, rotation, plane) -> tuple[np.ndarray, np.ndarray]:
     size = len(radius)
-    shape = (len(_DEPTHS), _CELLS * _CELLS)
-    place = np.empty((3, *shape), np.float32)
+    length = np.sqrt((plane**2).sum(0) + _DEPTHS[:, None] ** 2)
+    place = np.empty((3, *length.shape), np.float32)
     for axis in range(3):
-        flat = rotation[0, axis] * _PLANE[0] + rotation[1, axis] * _PLANE[1]
+        flat = rotation[0, axis] * plane[0] + rotation[1, axis] * plane[1]
         depth = (rotation[2, axis] * _DEPTHS)[:, None]
         np.add(flat.astype(np.float32), depth.astype(np.float32), out=place[axis])
     scale = place[2]
-    scale += _LENGTH
-    scale *= _LENGTH
+    scale += length
+    scale *= length
     np.maximum(scale, 1e-4, out=scale)
     np.divide(2 * (0.5 * (size - 1) / EXTENT) ** 2, scale, out=scale)
     np.sqrt(scale, out=scale)
     maps = place[:2]
     maps *= scale
     maps += 0.5 * (size - 1)
-    gap = cv2.remap(radius, maps[0], maps[1], cv2.INTER_LINEAR) - _LENGTH
-    return _first(gap, maps)
+    return cv2.remap(radius, maps[0], maps[1], cv2.INTER_LINEAR) - length, maps
 
 
-def view_matrix(centre: tuple[float, float], scale: float) -> np.ndarray:
-    """Return the 2x3 matrix from a View's cells to pixels, for a head so placed."""
-    step = 2 * _HALF / (_CELLS - 1) * scale
-    corner = -_HALF * scale
-    return np.array([[step, 0, centre[0] + corner], [0, step, centre[1] + corner]])
-
-
-def _first(gap: np.ndarray, maps: np.ndarray) -> View:
+def _first(gap: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inside = gap.max(axis=0)
-    hit = np.where(inside > 0, (gap > 0).argmax(axis=0), gap.argmax(axis=0))
+    # The cap makes all positive values equal, so argmax stops at the first of them.
+    hit = np.minimum(gap, 1e-5).argmax(axis=0)
     before = np.maximum(hit - 1, 0)
     cells = np.arange(hit.size)
     near, far = gap[before, cells], gap[hit, cells]
@@ -113,8 +138,7 @@ def _first(gap: np.ndarray, maps: np.ndarray) -> View:
     share = np.where((inside > 0) & (hit > 0), share, 0).astype(np.float32)
     found = maps[:, hit, cells]
     found += share * (maps[:, before, cells] - found)
-    shape = (_CELLS, _CELLS)
-    return View(inside.reshape(shape), found.T.reshape(*shape, 2))
+    return inside, found
 
 
 def _kernel(cosine: np.ndarray) -> np.ndarray:
@@ -129,25 +153,3 @@ def _align(field: np.ndarray, size: int) -> np.ndarray:
     line = (np.linspace(0, old - 1, size)).astype(np.float32)
     x, y = np.meshgrid(line, line)
     return cv2.remap(field, x, y, cv2.INTER_CUBIC)
-
-
-def _plane() -> tuple[np.ndarray, np.ndarray]:
-    line = np.linspace(-_HALF, _HALF, _CELLS, dtype=np.float32)
-    x, y = np.meshgrid(line, line)
-    plane = np.stack([x.ravel(), y.ravel()])
-    length = np.sqrt((plane**2).sum(0) + _DEPTHS[:, None] ** 2)
-    return plane, length.astype(np.float32)
-
-
-_PLANE, _LENGTH = _plane()
-
-
-def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Return the matrix [3, 3] of a pose in radians (nose right, down; clockwise)."""
-    cy, sy = math.cos(yaw), math.sin(yaw)
-    cp, sp = math.cos(pitch), math.sin(pitch)
-    cr, sr = math.cos(roll), math.sin(roll)
-    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return tilt @ nod @ turn
