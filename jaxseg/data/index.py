@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg.errors import UserError
+from jaxseg.runtime import files
 
 FILE = "index.json"
 
@@ -45,9 +46,7 @@ def write(
             for split, videos in splits.items()
         },
     }
-    partial = folder / (FILE + ".partial")
-    partial.write_text(json.dumps(content))
-    partial.rename(folder / FILE)
+    files.write_atomically(folder / FILE, json.dumps(content))
 
 
 def read(folder: Path) -> dict:

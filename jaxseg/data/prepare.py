@@ -1,9 +1,7 @@
 """Prepare a data set: read the user's folder once, write records ready for training."""
 
-import collections
 import contextlib
 import fcntl
-import functools
 import hashlib
 import itertools
 import json
@@ -11,18 +9,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from jaxseg.data import classes, crop, index, layouts, records, vw300
+from jaxseg.data import book, classes, crop, index, layouts, records, vw300
 from jaxseg.errors import UserError
 
 REPORT = "report.json"
-
-_SHARD_FRAMES = 4096
 
 
 class Report(NamedTuple):
@@ -59,7 +52,8 @@ def prepare(
     leaves out what is damaged and names it in the report; image_size: crops are shrunk
     to at most so many pixels a side; workers: videos converted at the same time;
     progress: called with frames done and frames in all after each video.
-    The same inputs and settings again return at once. Raises UserError for bad input,
+    The same inputs and settings again return at once; inputs are known by their names
+    and sizes. Raises UserError for bad input,
     and where `out` holds anything else; nothing is ever overwritten.
     """
     settings = records.Settings(
@@ -188,27 +182,21 @@ def _write(
 ) -> Report:
     started = time.monotonic()
     videos = list(itertools.chain.from_iterable(plan.splits.values()))
-    with contextlib.closing(_convert_in_order(videos, settings, workers)) as stream:
-        book = _Book(stream, sum(video.num_frames for video in videos), progress)
-        shards = {
-            split: [
-                functools.partial(book.records, split, len(group))
-                for group in _shards(videos)
-            ]
-            for split, videos in plan.splits.items()
-        }
+    with contextlib.closing(book.convert_in_order(videos, settings, workers)) as stream:
+        written = book.Book(stream, sum(v.num_frames for v in videos), progress)
+        shards = written.shards(plan.splits)
         dataset = vw300.write(partial, shards, settings.image_format)
     shutil.rmtree(partial / "downloads", ignore_errors=True)
     for split in plan.splits:
-        if not book.frames[split]:
+        if not written.frames[split]:
             raise UserError(
-                f"split {split} has no frame left: {len(book.skipped)} things were "
-                f"left out, the first {book.skipped[0].why}"
+                f"split {split} has no frame left: {len(written.skipped)} things were "
+                f"left out, the first {written.skipped[0].why}"
             )
     report = Report(
-        frames=dict(book.frames),
-        videos={split: len(found) for split, found in book.videos.items()},
-        skipped=book.skipped,
+        frames=dict(written.frames),
+        videos={split: len(found) for split, found in written.videos.items()},
+        skipped=written.skipped,
         unlisted=plan.unlisted,
         seconds=round(time.monotonic() - started, 3),
         reused=False,
@@ -216,70 +204,5 @@ def _write(
     content = report._asdict() | {"skipped": [s._asdict() for s in report.skipped]}
     del content["reused"]
     (partial / REPORT).write_text(json.dumps(content, indent=1))
-    index.write(partial, dataset, book.videos, identity)
+    index.write(partial, dataset, written.videos, identity)
     return report
-
-
-class _Book:
-    """Pass records on to the writer, and note which frame became which record."""
-
-    def __init__(
-        self,
-        stream: Iterator[records.Converted],
-        total: int,
-        progress: Callable[[int, int], None] | None,
-    ):
-        self.frames = collections.Counter()
-        self.videos = collections.defaultdict(list)
-        self.skipped = []
-        self._stream = stream
-        self._done, self._total = 0, total
-        self._progress = progress
-
-    def records(self, split: str, num_videos: int) -> Iterator[tuple[int, dict]]:
-        """Yield key and record of every frame of the next videos."""
-        for video in itertools.islice(self._stream, num_videos):
-            self.skipped.extend(video.skipped)
-            first = self.frames[split]
-            if video.examples:
-                numbers = np.array([example["frame"] for example in video.examples])
-                self.videos[split].append(index.Video(video.name, first, numbers))
-            for example in video.examples:
-                yield self.frames[split], example
-                self.frames[split] += 1
-            self._done += video.num_planned
-            if self._progress:
-                self._progress(self._done, self._total)
-
-
-def _shards(
-    videos: list[layouts.ArchiveVideo | layouts.MaskVideo],
-) -> list[list[layouts.ArchiveVideo | layouts.MaskVideo]]:
-    groups, frames = [[]], 0
-    for video in videos:
-        if groups[-1] and frames + video.num_frames > _SHARD_FRAMES:
-            groups.append([])
-            frames = 0
-        groups[-1].append(video)
-        frames += video.num_frames
-    return groups
-
-
-def _convert_in_order(
-    videos: list[layouts.ArchiveVideo | layouts.MaskVideo],
-    settings: records.Settings,
-    workers: int,
-) -> Iterator[records.Converted]:
-    # Decoding, scaling and encoding run outside the interpreter lock, so threads do.
-    todo, pending = iter(videos), collections.deque()
-    pool = futures.ThreadPoolExecutor(max(workers, 1))
-    try:
-        for video in itertools.islice(todo, max(workers, 1) + 1):
-            pending.append(pool.submit(records.convert, video, settings))
-        while pending:
-            converted = pending.popleft().result()
-            for video in itertools.islice(todo, 1):
-                pending.append(pool.submit(records.convert, video, settings))
-            yield converted
-    finally:
-        pool.shutdown(cancel_futures=True)

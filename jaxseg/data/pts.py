@@ -26,10 +26,17 @@ def read_pts(path: str | os.PathLike) -> np.ndarray:
     text = _read_text(path)
     opening, closing = text.find("{"), text.rfind("}")
     if opening < 0:
-        raise _bad(path, text, len(text), "no opening brace; expected one after header")
+        raise _bad(
+            path,
+            text,
+            len(text.rstrip()),
+            "no opening brace; expected one after header",
+        )
     _check_header(path, text, opening)
     if closing < opening:
-        raise _bad(path, text, len(text), "no closing brace; expected one at the end")
+        raise _bad(
+            path, text, len(text.rstrip()), "no closing brace; expected one at the end"
+        )
     if text[closing + 1 :].strip():
         raise _bad(path, text, closing, "text after the closing brace; expected none")
     try:

@@ -1,0 +1,81 @@
+"""Which frames a step sees: functions of (seed, step) and nothing else.
+
+So a run resumes exactly by its step number alone, and every process can draw the
+whole batch and take its share. All positions are record numbers of one `FrameSource`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxseg.data import index, source
+from jaxseg.errors import UserError
+
+_FRAMES, _PAIRS, _CLIPS = range(3)  # parted streams of random numbers
+
+
+def frame_indices(
+    frames: source.FrameSource, seed: int, step: int, batch: int
+) -> np.ndarray:
+    """Return `batch` frames, int64 [batch], drawn uniformly with replacement."""
+    return _generator(seed, step, _FRAMES).integers(0, len(frames), batch)
+
+
+def pair_indices(
+    frames: source.FrameSource, seed: int, step: int, batch: int, max_gap: int = 30
+) -> np.ndarray:
+    """Return pairs (key, current) of one run each, int64 [batch, 2].
+
+    The key lies a gap of 1..max_gap frames before the current frame; the gap is drawn
+    uniformly (among those that some run is long enough for), then the pair uniformly
+    among all with that gap. Raises UserError where every run is a single frame.
+    """
+    longest = _longest(frames.runs)
+    if longest < 2:
+        raise UserError(
+            f"split {frames.split}: no two consecutive frames; expected runs of 2 or "
+            "more for pairs; prepare a set with whole videos"
+        )
+    rng = _generator(seed, step, _PAIRS)
+    gaps = rng.integers(1, min(max_gap, longest - 1) + 1, batch)
+    keys = np.empty(batch, np.int64)
+    for gap in np.unique(gaps):
+        chosen = gaps == gap
+        keys[chosen] = _starts(frames.runs, gap + 1, rng, chosen.sum())
+    return np.stack([keys, keys + gaps], axis=1)
+
+
+def clip_starts(
+    frames: source.FrameSource, seed: int, step: int, num_clips: int, length: int
+) -> np.ndarray:
+    """Return starts of clips of `length` frames, int64 [num_clips].
+
+    Uniform over all places where a clip fits into a run. Raises UserError naming the
+    longest run where it fits nowhere.
+    """
+    longest = _longest(frames.runs)
+    if longest < length:
+        raise UserError(
+            f"split {frames.split}: the longest run has {longest} consecutive frames; "
+            f"expected {length} for a clip; shorten the clips or prepare longer videos"
+        )
+    return _starts(frames.runs, length, _generator(seed, step, _CLIPS), num_clips)
+
+
+def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng((seed, step, stream))
+
+
+def _longest(runs: Sequence[index.Run]) -> int:
+    return max(run.length for run in runs)
+
+
+def _starts(
+    runs: Sequence[index.Run], length: int, rng: np.random.Generator, count: int
+) -> np.ndarray:
+    first = np.array([run.start for run in runs])
+    room = np.maximum([run.length - length + 1 for run in runs], 0)
+    ends = np.cumsum(room)
+    place = rng.integers(0, ends[-1], count)
+    run = np.searchsorted(ends, place, side="right")
+    return first[run] + place - (ends[run] - room[run])
