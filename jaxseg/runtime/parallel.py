@@ -98,12 +98,12 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     """Place every array whole on every device of a mesh; free where it is already."""
     sharding = NamedSharding(mesh, P())
 
-    def place(x):
+    def put(x):
         if isinstance(x, jax.Array) and x.committed and x.sharding == sharding:
             return x
         return jax.device_put(x, sharding)
 
-    return jax.tree.map(place, tree)
+    return jax.tree.map(put, tree)
 
 
 def local_devices(num_devices: int | None = None) -> list[jax.Device]:

@@ -182,16 +182,27 @@ def test_an_interrupt_of_a_ruined_state_saves_nothing(tmp_path):
     assert _saved(tmp_path) == [4]
 
 
-def test_an_interrupt_within_an_update_saves_no_half_step(tmp_path):
-    def update(state, batch, step):
-        if step == 6:
-            raise KeyboardInterrupt
-        return _update(state, batch, step)
+@pytest.mark.parametrize("where", ["update_fn", "eval_fn"])
+def test_an_interrupt_within_a_step_saves_no_half_of_it(whole, tmp_path, where):
+    calls = []
 
-    settings = {**SETTINGS, "eval_every": 0}
+    def stop(fn, count):
+        def wrapped(*args):
+            calls.append(1)
+            if len(calls) == count:
+                raise KeyboardInterrupt
+            return fn(*args)
+
+        return wrapped
+
+    stopped = {"update_fn": stop(_update, 6), "eval_fn": stop(_evaluate, 2)}[where]
     with pytest.raises(KeyboardInterrupt):
-        loop.run_loop(_trainer(update_fn=update), tmp_path, **settings)
-    assert _saved(tmp_path) == [4, 5]
+        loop.run_loop(_trainer(**{where: stopped}), tmp_path, **SETTINGS)
+    assert _saved(tmp_path)[-1] == (5 if where == "update_fn" else 4)
+    state = loop.run_loop(_trainer(), tmp_path, **SETTINGS)
+    _assert_same(state, whole[1])
+    one, two = (f / "metrics.jsonl" for f in (whole[0], tmp_path))
+    assert one.read_bytes() == two.read_bytes()
 
 
 @pytest.mark.parametrize("how", ["pmap", "shard_map"])
@@ -220,6 +231,20 @@ def test_a_donating_update_on_four_devices_resumes_bit_for_bit(tmp_path, how):
     _assert_same(got, want)
     one, two = (tmp_path / n / "metrics.jsonl" for n in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_fresh_and_a_restored_state_are_bound_to_devices_alike(tmp_path):
+    bound = {}
+
+    def update(state, batch, step):
+        bound[step] = [(x.committed, x.sharding) for x in jax.tree.leaves(state)]
+        return _update(state, batch, step)
+
+    trainer = _trainer(update_fn=update)
+    loop.run_loop(trainer, tmp_path, **{**SETTINGS, "steps": 1})
+    loop.run_loop(trainer, tmp_path, **{**SETTINGS, "steps": 2})
+    assert bound[1] == bound[2]
+    assert all(committed for committed, _ in bound[1])
 
 
 def test_batches_are_made_in_another_thread(tmp_path):

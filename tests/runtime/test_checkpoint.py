@@ -126,9 +126,10 @@ def test_a_broken_newest_checkpoint_is_named_and_not_passed_over(tmp_path, damag
 def test_what_an_interrupted_save_left_behind_is_removed(tmp_path):
     with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
         checkpoints.save(1, _state(1))
-    left = tmp_path / "c" / "2.orbax-checkpoint-tmp"
-    left.mkdir()
-    (left / "half").write_text("x")
+    for step in (2, 5):
+        left = tmp_path / "c" / f"{step}.orbax-checkpoint-tmp"
+        left.mkdir()
+        (left / "half").write_text("x")
     with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
         assert checkpoints.latest_step() == 1
         checkpoints.save(2, _state(2))

@@ -88,3 +88,10 @@ def test_too_many_devices_and_an_unknown_way_are_refused():
         parallel.data_parallel(_step, (None, 0, 0), num_devices=9)
     with pytest.raises(UserError, match="'pjit'"):
         parallel.data_parallel(_step, (None, 0, 0), how="pjit")
+
+
+def test_what_was_placed_once_is_not_moved_again():
+    placed = parallel.place({"w": np.ones(3)}, 2)
+    assert len(placed["w"].sharding.device_set) == 2
+    again = parallel.place(placed, 2)
+    assert again["w"] is placed["w"]
