@@ -161,6 +161,18 @@ def test_lips_eyes_and_skin_differ_in_colour(video):
     )
 
 
+def test_a_fast_head_is_smeared_and_its_background_is_not():
+    images = []
+    for speed in ((0.0, 0.0), (10.0, 0.0)):
+        composer = compose.Composer(0, 3, 160, 160)
+        image, landmarks = composer.frame(_latents(), 0.0, np.array(speed))
+        images.append(image.astype(float))
+    low, high = np.round([landmarks.min(0), landmarks.max(0)]).astype(int)
+    change = np.abs(images[0] - images[1]).mean(-1)
+    assert change[low[1] : high[1], low[0] : high[0]].mean() > 3
+    assert change[:, :8].max() == 0
+
+
 def test_resuming_keeps_what_is_finished(dataset, tmp_path):
     folder = tmp_path / "videos"
     render.render_dataset(folder, **SMALL, size=SIZE, seed=3)

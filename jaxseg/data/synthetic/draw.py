@@ -20,7 +20,7 @@ INNER_MOUTH = ((60, 61, 62, 63, 64), (64, 65, 66, 67, 60))
 
 @functools.lru_cache
 def spline_matrix(count: int, samples: int) -> np.ndarray:
-    """Return the matrix [samples, count] of a not-a-knot spline through `count` points."""
+    """Return the matrix [samples, count] of a spline through `count` points."""
     knots = np.arange(count, dtype=float)
     powers = np.arange(4)
     inner = np.arange(2, count - 2)
@@ -86,16 +86,13 @@ class Inside:
 def brow(canvas, points, look, unit: float) -> None:
     """Draw one eyebrow along its five landmarks [5, 2]."""
     line = spline_matrix(5, 9) @ points
-    inner = np.linspace(0, 1, 9) if points[0, 0] < points[-1, 0] else None
-    along = inner if inner is not None else np.linspace(1, 0, 9)
-    taper = (
-        look.brow_thickness
-        * unit
-        * (0.35 + 0.65 * np.sin(np.pi * (0.25 + 0.6 * along)))
-    )
-    lower = line + np.stack([0 * taper, 1.1 * taper], 1)
-    upper = line - np.stack([0 * taper, 0.35 * taper], 1)
-    fill(canvas, np.concatenate([upper, lower[::-1]]), look.brows)
+    along = np.linspace(0, 1, 9)
+    shape = 0.35 + 0.65 * np.sin(np.pi * (0.2 + 0.6 * along))
+    taper = look.brow_thickness * unit * shape
+    for share, colour in ((1.0, 0.5 * look.brows + 0.4 * look.skin), (0.7, look.brows)):
+        lower = line + np.stack([0 * taper, (0.35 + 0.7 * share) * taper], 1)
+        upper = line + np.stack([0 * taper, (0.35 - 0.7 * share) * taper], 1)
+        fill(canvas, np.concatenate([upper, lower[::-1]]), colour)
 
 
 def eye(canvas, points, parts, look, unit: float, gaze, closed: float, turn) -> None:
@@ -109,8 +106,8 @@ def eye(canvas, points, parts, look, unit: float, gaze, closed: float, turn) -> 
     with Inside(canvas, outline) as patch:
         shift = patch.corner
         patch.canvas[:] = _colour((246, 242, 238))
-        radius = 0.15 * unit
-        disc(patch.canvas, centre - shift, radius, 0.45 * look.iris)
+        radius = 0.132 * unit
+        disc(patch.canvas, centre - shift, radius, 0.4 * look.iris)
         disc(patch.canvas, centre - shift, 0.84 * radius, look.iris)
         disc(patch.canvas, centre - shift, 0.42 * radius, (12, 10, 12))
         glint = centre - shift + radius * np.array([-0.35, -0.35])

@@ -13,7 +13,7 @@ LANDMARKS = 68
 
 
 class Shape(NamedTuple):
-    """Hold the points of one person: 68 landmarks, then controls of skull and cheeks."""
+    """Hold the points of one person: 68 landmarks, then controls of the skull."""
 
     points: np.ndarray
 

@@ -39,7 +39,7 @@ class MotionRates(NamedTuple):
     cut_pose_sd: float = 0.5
 
     def scaled(self, activity: float) -> "MotionRates":
-        """Return the rates with burst, talk, light-step, occluder and cut multiplied."""
+        """Return the rates with bursts, talk, light steps, occluders, cuts scaled."""
         names = ("burst", "talk", "light_step", "occluder", "cut")
         return self._replace(**{name: getattr(self, name) * activity for name in names})
 

@@ -5,45 +5,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from jaxseg.data.synthetic import face
-from jaxseg.data.synthetic import surface
-
-STYLES = (
-    "short",
-    "volume",
-    "fringe",
-    "bob",
-    "long",
-    "bald",
-    "receding",
-    "bun",
-    "curly",
-    "beanie",
-)
-_STYLE_WEIGHTS = (0.18, 0.14, 0.1, 0.1, 0.16, 0.08, 0.07, 0.07, 0.07, 0.03)
-
-
-class Look(NamedTuple):
-    """Hold the colours (RGB 0..255) and choices of one person."""
-
-    skin: np.ndarray
-    lips: np.ndarray
-    hair: np.ndarray
-    brows: np.ndarray
-    iris: np.ndarray
-    style: str
-    glasses: str
-    glasses_colour: np.ndarray
-    beard: float
-    makeup: float
-    brow_thickness: float
+from jaxseg.data.synthetic import face, looks, surface
 
 
 class Person(NamedTuple):
     """Hold one person: maps are [N, N] on the direction map, closed and open mouth."""
 
     shape: face.Shape
-    look: Look
+    look: looks.Look
     radius: tuple[np.ndarray, np.ndarray]
     normals: tuple[np.ndarray, np.ndarray]
     albedo: np.ndarray
@@ -54,7 +23,7 @@ class Person(NamedTuple):
 def sample_person(rng: np.random.Generator, size: int) -> Person:
     """Sample one person with direction maps of `size` texels a side."""
     shape = face.sample_shape(rng)
-    look = sample_look(rng)
+    look = looks.sample_look(rng)
     unit = surface.directions(size)
     skins = [
         surface.fit_radius(face.express(shape, mouth=mouth), size)
@@ -79,34 +48,6 @@ def sample_person(rng: np.random.Generator, size: int) -> Person:
         albedo=np.clip(albedo, 0, 255).astype(np.uint8),
         dark=(255 * np.clip(dark, 0, 1)).astype(np.uint8),
         jaw_paths=paths,
-    )
-
-
-def sample_look(rng: np.random.Generator) -> Look:
-    """Sample the colours and the choices of one person."""
-    tone = np.clip(rng.normal(2.2, 1.7), 0, 6)
-    skin = np.array([np.interp(tone, range(7), channel) for channel in _SKIN.T])
-    skin = np.clip(skin + rng.normal(0, (5, 4, 5)), 30, 250)
-    style = str(rng.choice(STYLES, p=_STYLE_WEIGHTS))
-    makeup = float(rng.random() < 0.35) * rng.uniform(0.4, 1)
-    red = np.array([176, 62, 72]) + rng.normal(0, (14, 12, 14))
-    red = red * (0.5 + 0.5 * skin.mean() / 190)
-    lips = skin + (0.62 + 0.25 * makeup) * (red - skin)
-    hair = _HAIR[rng.choice(len(_HAIR), p=_HAIR_WEIGHTS if tone < 3 else _DARK_WEIGHTS)]
-    hair = np.clip(hair + rng.normal(0, 6, 3), 8, 240)
-    smooth = style in ("bob", "long", "bun") or makeup > 0
-    return Look(
-        skin=skin,
-        lips=np.clip(lips, 20, 240),
-        hair=hair,
-        brows=np.clip(0.6 * hair + 0.12 * skin, 10, 190),
-        iris=_IRIS[rng.integers(len(_IRIS) if tone < 3 else 3)].astype(float),
-        style=style,
-        glasses=str(rng.choice(["none", "round", "square"], p=[0.72, 0.13, 0.15])),
-        glasses_colour=_FRAMES[rng.integers(len(_FRAMES))].astype(float),
-        beard=0.0 if smooth or rng.random() < 0.5 else rng.uniform(0.15, 0.9),
-        makeup=makeup,
-        brow_thickness=float(np.clip(rng.normal(0.075, 0.02), 0.04, 0.12)),
     )
 
 
@@ -153,10 +94,12 @@ def _hairline(style: str, turn: float, azimuth: np.ndarray) -> np.ndarray:
     angle = np.abs(azimuth - np.where(np.abs(azimuth) < 60, turn, 0))
     front = {"fringe": -0.6, "bob": -0.78, "beanie": -0.62, "receding": -1.12}
     top = front.get(style, -0.9)
-    side = {"bob": 1.2, "long": 1.3}.get(style, 0.0)
     knots = [0, 30, 52, 68, 80, 90, 112, 126, 180]
-    rows = [top, top - 0.02, top + 0.1, -0.55, side or -0.12, side or -0.3]
-    rows += [side or -0.28, side or 0.5, side or 0.75]
+    rows = [top, top - 0.02, top + 0.1, -0.55, -0.12, -0.3, -0.28, 0.5, 0.75]
+    if style in ("bob", "long"):
+        # Behind the annotated cheek, so that the hair hides little of it.
+        knots[4:7] = [82, 93, 103]
+        rows[4:] = [-0.3, 0.15, 0.85, 0.9, 0.9]
     if style == "receding":
         rows[1:4] = [-1.2, -1.25, -0.75]
     if style == "beanie":
@@ -171,7 +114,10 @@ def _hair(rng, unit, skin, style: str) -> tuple[np.ndarray, np.ndarray]:
     height = unit[..., 1] * skin
     turn = rng.normal(0, 12)
     jag = 0.035 * _noise(rng, len(skin), 24)
-    over = _hairline(style, turn, azimuth) + jag - height
+    line = _hairline(style, turn, azimuth)
+    slope = (_hairline(style, turn, azimuth + 1) - line) / np.radians(1)
+    # Divided by its slope the height above the line is nearly the distance from it.
+    over = (line + jag - height) / np.sqrt(1 + slope * slope)
     soft = 0.02 if style == "beanie" else 0.07
     mask = face.smooth_step(over, -soft, soft)
     thick = {"short": 0.06, "volume": 0.15, "curly": 0.27, "fringe": 0.12, "bob": 0.16}
@@ -186,7 +132,7 @@ def _hair(rng, unit, skin, style: str) -> tuple[np.ndarray, np.ndarray]:
     return mask, np.maximum(grown, 0)
 
 
-def _strands(rng, unit, look: Look) -> np.ndarray:
+def _strands(rng, unit, look: looks.Look) -> np.ndarray:
     # Noise stretched along the meridians of the crown reads as combed hair.
     up, side, back = unit[..., 1], unit[..., 0], unit[..., 2] + 0.35
     around = np.arctan2(side, back) / (2 * np.pi) + 0.5
@@ -204,7 +150,7 @@ def _strands(rng, unit, look: Look) -> np.ndarray:
     return np.clip(colour * (1 + 0.16 * noise) + 5 * noise, 4, 250)
 
 
-def _paint(rng, unit, radius, shape, look: Look) -> tuple[np.ndarray, np.ndarray]:
+def _paint(rng, unit, radius, shape, look: looks.Look) -> tuple[np.ndarray, np.ndarray]:
     marks = shape.landmarks
     size = len(unit)
     albedo = np.ones((size, size, 3)) * look.skin
@@ -230,7 +176,7 @@ def _paint(rng, unit, radius, shape, look: Look) -> tuple[np.ndarray, np.ndarray
         marks[31] * 0.55 + marks[32] * 0.45,
         marks[35] * 0.55 + marks[34] * 0.45,
     ):
-        dark *= 1 - 0.75 * blob(unit, nostril + (0, -0.005, 0), 0.042)
+        dark *= 1 - 0.85 * blob(unit, nostril + (0, -0.005, 0), 0.046)
     dark *= 1 - 0.35 * blob(unit, marks[33] + (0, 0.05, 0), 0.1)
     dark *= 1 - 0.22 * blob(unit, (marks[57] + (0, 0.06, 0)), 0.11)
     for mark in (marks[31], marks[35]):
@@ -263,43 +209,5 @@ def _noise(rng, size: int, cells: int) -> np.ndarray:
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-_SKIN = np.array(
-    [
-        (232, 194, 172),
-        (226, 178, 148),
-        (214, 160, 126),
-        (198, 140, 102),
-        (160, 106, 74),
-        (120, 78, 54),
-        (86, 57, 43),
-    ],
-    float,
-)
-_HAIR = np.array(
-    [
-        (28, 22, 20),
-        (58, 38, 26),
-        (96, 62, 36),
-        (140, 98, 54),
-        (206, 168, 104),
-        (150, 66, 32),
-        (150, 148, 146),
-        (214, 210, 204),
-    ],
-    float,
-)
-_HAIR_WEIGHTS = (0.18, 0.22, 0.18, 0.12, 0.12, 0.06, 0.07, 0.05)
-_DARK_WEIGHTS = (0.62, 0.22, 0.05, 0.0, 0.0, 0.0, 0.07, 0.04)
-_IRIS = np.array(
-    [
-        (52, 32, 20),
-        (84, 52, 28),
-        (40, 28, 22),
-        (70, 104, 136),
-        (84, 110, 74),
-        (96, 120, 130),
-    ]
-)
-_FRAMES = np.array([(20, 20, 24), (70, 40, 24), (120, 120, 126), (130, 30, 40)])
 _CLOTH = ((44, 60, 92), (120, 40, 46), (60, 62, 66), (46, 92, 80), (170, 140, 60))
 _BUN = np.array([0, -0.86, -0.51])

@@ -4,7 +4,7 @@ The motion (see `motion.MotionRates` for every rate and size) is this project's 
 simulation of a person who talks, turns, nods and blinks before a camera: bursts of head
 motion at 0.18 a second that return to rest in two of three cases, an Ornstein-Uhlenbeck
 sway, talk that switches on and off, 0.3 blinks a second, drifting light with steps at
-0.03 a second, an occluder at 0.03 a second, cuts to another scene at 0.008 a second, and
+0.03 a second, an occluder at 0.03 a second, cuts to another scene at 0.008 a second and
 an activity exp(N(0, 0.6)) of each person. Nothing is fitted to a real corpus, and no
 real face, texture or landmark is in it: results on these videos say how schedulers
 compare under known motion, not how they would do on 300VW.
@@ -23,8 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jaxseg.data.synthetic import compose
-from jaxseg.data.synthetic import motion
+from jaxseg.data.synthetic import compose, motion
 from jaxseg.errors import UserError
 
 VERSION = 1
@@ -117,15 +116,16 @@ def _claim(folder: Path, settings: dict) -> None:
         found = json.loads(record.read_text())
         if found != wanted:
             names = [k for k in wanted if found.get(k) != wanted[k]]
+            expected = json.dumps({name: wanted[name] for name in names})
             raise UserError(
-                f"{folder} holds videos of other settings ({', '.join(names)}); expected "
-                f"{json.dumps({k: wanted[k] for k in names})}; give another folder"
+                f"{folder} holds videos of other settings ({', '.join(names)}); "
+                f"expected {expected}; give another folder"
             )
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
-            f"{folder} holds something else; expected an empty folder or videos of these "
-            "settings; give another folder"
+            f"{folder} holds something else; expected an empty folder or videos of "
+            "these settings; give another folder"
         )
     _write_splits(folder, settings["videos"])
     part = record.with_suffix(".partial")

@@ -6,16 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-KINDS = (
-    "studio",
-    "shelves",
-    "window",
-    "bricks",
-    "lights",
-    "garden",
-    "curtain",
-    "office",
-)
+from jaxseg.data.synthetic import face
 
 
 class Scene(NamedTuple):
@@ -41,9 +32,9 @@ class Scene(NamedTuple):
 
 def sample_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
     """Sample one scene for frames of `height` x `width` pixels."""
-    kind = str(rng.choice(KINDS))
+    kind = str(rng.choice(list(_PAINTERS)))
     h, w = int(1.6 * height), int(1.6 * width)
-    picture = globals()[f"_{kind}"](rng, h, w)
+    picture = _PAINTERS[kind](rng, h, w)
     sigma = rng.uniform(0.002, 0.014) * height
     grey = picture.mean(-1, keepdims=True)
     picture = grey + rng.uniform(0.3, 0.9) * (picture - grey)
@@ -59,7 +50,7 @@ def sample_scene(rng: np.random.Generator, height: int, width: int) -> Scene:
         light_turn=rng.choice([-1, 1]) * rng.uniform(0.15, 1.0),
         light_height=rng.uniform(0.1, 0.8),
         exposure=rng.uniform(0.88, 1.06),
-        contrast=rng.uniform(0.5, 0.85),
+        contrast=rng.uniform(0.42, 0.75),
         warmth=rng.normal(0, 0.05),
     )
 
@@ -95,7 +86,7 @@ def _window_of(picture, corner, height: int, width: int) -> np.ndarray:
 
 def _near(rng, h: int, w: int) -> np.ndarray:
     layer = np.zeros((h, w, 4), np.uint8)
-    colour = rng.uniform(30, 170, 3)
+    colour = np.clip(rng.uniform(40, 170) * (1 + rng.normal(0, 0.2, 3)), 10, 220)
     if rng.random() < 0.5:
         x, r = int(0.3 * w), int(rng.uniform(0.05, 0.08) * w)
         cv2.ellipse(
@@ -206,7 +197,8 @@ def _garden(rng, h: int, w: int) -> np.ndarray:
     leaves = _grain(rng, h, w, 30, 1)[..., 0] + _grain(rng, h, w, 9, 1.4)[..., 0]
     height = np.linspace(-2.2, 2.2, h)[:, None]
     green = np.array((58, 104, 44)) * (1 + 0.25 * _grain(rng, h, w, 70, 1))
-    return np.where((leaves + height > 0)[..., None], green, image)
+    share = face.smooth_step(leaves + height, -0.5, 0.5)[..., None]
+    return image + share * (green - image)
 
 
 def _curtain(rng, h: int, w: int) -> np.ndarray:
@@ -226,3 +218,15 @@ def _office(rng, h: int, w: int) -> np.ndarray:
         inner = image[y + 2 : y + tall - 2, x + 2 : x + wide - 2]
         inner += (rng.uniform(30, 225, 3) - inner) * 0.8
     return image
+
+
+_PAINTERS = {
+    "studio": _studio,
+    "shelves": _shelves,
+    "window": _window,
+    "bricks": _bricks,
+    "lights": _lights,
+    "garden": _garden,
+    "curtain": _curtain,
+    "office": _office,
+}

@@ -1,8 +1,8 @@
 """The head as a star-shaped surface: distance from its centre by direction.
 
 Directions live on a square map by Lambert's azimuthal equal-area projection about the
-front of the face, so that radius, normals and colour are plain images and a frame is one
-small ray search followed by image look-ups.
+front of the face, so that radius, normals and colour are plain images and a frame is
+one small ray search followed by image look-ups.
 """
 
 import math
@@ -89,7 +89,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 def look(radius: np.ndarray, rotation: np.ndarray, centre, scale: float) -> View:
     """Find where parallel rays along z meet the surface turned by `rotation` [3, 3].
 
-    The head's origin is at `centre` (x, y) and its unit is `scale` pixels. Rays are cast
+    The head's origin is at `centre` (x, y), its unit is `scale` pixels. Rays are cast
     on a coarse grid and their meeting points interpolated.
     """
     step = max(1, round(scale / 17))
