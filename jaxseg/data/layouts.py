@@ -151,7 +151,8 @@ def _plan_mask(folder: Path, lists: Path) -> Plan:
         for line, text in _lines(path):
             parts = text.split()
             match = _FRAME_NAME.fullmatch(Path(parts[0]).stem)
-            if len(parts) != 2 or match is None:
+            paired = len(parts) == 2 and Path(parts[1]).stem == Path(parts[0]).stem
+            if not paired or match is None:
                 raise UserError(
                     f"{path}: line {line}: {text[:80]!r}; expected {example}; correct "
                     "the list"

@@ -45,7 +45,7 @@ class FrameSource:
                 f"these or run `jaxseg dataset prepare` with a list {split}.txt"
             )
         self.split = split
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.size = tuple(size) if isinstance(size, Sequence) else (size, size)
         self.videos = index.videos(content, split)
         self.runs = index.runs(self.videos)
         self._firsts = [video.first for video in self.videos]

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
+from jaxseg.errors import UserError
+
 Shard = Callable[[], Iterator[tuple[int, dict]]]
 
 
@@ -64,13 +66,22 @@ class Vw300(tfds.core.ShardBasedBuilder):
 def write(
     folder: Path, shards: Mapping[str, Sequence[Shard]], image_format: str
 ) -> str:
-    """Write all shards below `folder` and return the data set's folder in it."""
+    """Write all shards below `folder` and return the data set's folder in it.
+
+    Raises UserError where the place has no room or permission.
+    """
     tfds.disable_progress_bar()
     builder = Vw300(data_dir=str(folder), shards=shards, image_format=image_format)
-    builder.download_and_prepare(
-        download_dir=str(folder / "downloads"),
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-    )
+    try:
+        builder.download_and_prepare(
+            download_dir=str(folder / "downloads"),
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
+    except (OSError, RuntimeError) as error:  # a full disk is the latter
+        raise UserError(
+            f"{folder}: writing failed ({' '.join(str(error).split())}); expected room "
+            "and permission; make some and prepare again"
+        ) from error
     return str(Path(builder.data_path).relative_to(folder))
 
 

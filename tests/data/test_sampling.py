@@ -42,6 +42,8 @@ def test_seed_and_step_alone_decide(draw):
     np.testing.assert_array_equal(first, draw(frames, 1, 7))
     assert (first != draw(frames, 1, 8)).any()
     assert (first != draw(frames, 2, 7)).any()
+    assert (first != draw(frames, 7, 1)).any()
+    assert (first != draw(frames, 0, 8)).any()
 
 
 def test_frames_are_uniform():

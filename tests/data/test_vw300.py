@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jaxseg.data import crop, landmarks, prepare, pts, source
+from jaxseg.data import crop, landmarks, prepare, pts, source, vw300
 from jaxseg.errors import UserError
 from tests.data import drawn
 
@@ -310,17 +310,28 @@ def test_a_cut_or_missing_picture_is_an_error_or_a_hole(tmp_path, name):
     assert frames.videos[0].numbers.tolist() == [1, 3, 7, 8]
 
 
-def test_a_line_of_a_list_may_not_lead_out_of_the_folder(tmp_path):
+def test_a_line_of_a_list_must_pair_two_files_of_the_folder(tmp_path):
     folder = drawn.write_release(tmp_path / "release", RELEASE)
     listing = folder / "data_splits" / "split_2" / "A.txt"
-    listing.write_text("/images_orig/001_000001.jpg /../secret_000001.png\n")
-    assert "line 1: '/../secret_000001.png' leads out" in refused(
+    listing.write_text("/images_orig/001_000001.jpg /../secret/001_000001.png\n")
+    assert "line 1: '/../secret/001_000001.png' leads out" in refused(
         folder, tmp_path / "out"
     )
-    listing.write_text("/images_orig/001_000001.jpg\n")
-    assert "line 1: '/images_orig/001_000001.jpg'; expected" in refused(
-        folder, tmp_path / "out"
-    )
+    for line in (
+        "/images_orig/001_000001.jpg",
+        "/images_orig/001_000001.jpg /labels_orig/001_000002.png",
+        "/images_orig/x.jpg /labels_orig/x.png",
+    ):
+        listing.write_text(line + "\n")
+        assert f"line 1: {line!r}; expected lines" in refused(folder, tmp_path / "out")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(archive, tmp_path, monkeypatch):
+    def fail(self, **_):
+        raise RuntimeError("write() failed: No space left on device")
+
+    monkeypatch.setattr(vw300.Vw300, "download_and_prepare", fail)
+    assert "No space left on device" in refused(archive, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
