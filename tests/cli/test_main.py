@@ -12,7 +12,8 @@ from jaxseg.errors import UserError
 
 @pytest.fixture
 def command(monkeypatch):
-    """Return a function that registers a command by what it runs."""
+    """Return a function that registers a command by what it runs, and it alone."""
+    monkeypatch.setattr(main, "COMMANDS", ())
 
     def register(name, run, takes_config=False):
         module = types.ModuleType(f"jaxseg.cli.{name}")
