@@ -37,10 +37,11 @@ def sample_shape(rng: np.random.Generator) -> Shape:
     x[nose_all] *= np.clip(1 + n(0, 0.14), 0.72, 1.35)
     z[nose_all] = 0.8 + (z[nose_all] - 0.8) * np.clip(1 + n(0, 0.22), 0.6, 1.5)
     y[nose] += (y[nose] + 0.22) * np.clip(n(0, 0.07), -0.14, 0.12)
+    tall, wide = np.clip(1 + n(0, 0.16), 0.72, 1.4), 1 + n(0, 0.04)
     for eye in (slice(36, 42), slice(42, 48)):
         centre = points[eye].mean(0)
-        y[eye] = centre[1] + (y[eye] - centre[1]) * np.clip(1 + n(0, 0.16), 0.7, 1.4)
-        x[eye] = centre[0] * (1 + n(0, 0.01)) + (x[eye] - centre[0]) * (1 + n(0, 0.03))
+        y[eye] = centre[1] + (y[eye] - centre[1]) * tall * (1 + n(0, 0.04))
+        x[eye] = centre[0] * (1 + n(0, 0.01)) + (x[eye] - centre[0]) * wide
     apart, tilt = n(0, 0.035), n(0, 0.03)
     x[36:48] += np.sign(x[36:48]) * apart
     y[36:48] -= (np.abs(x[36:48]) - 0.42) * tilt * 2

@@ -91,7 +91,8 @@ def _ears(unit: np.ndarray) -> np.ndarray:
 
 
 def _hairline(style: str, turn: float, azimuth: np.ndarray) -> np.ndarray:
-    angle = np.abs(azimuth - np.where(np.abs(azimuth) < 60, turn, 0))
+    # The parting turns the front of the line only.
+    angle = np.abs(azimuth - turn * np.clip(1.6 - np.abs(azimuth) / 55, 0, 1))
     front = {"fringe": -0.6, "bob": -0.78, "beanie": -0.62, "receding": -1.12}
     top = front.get(style, -0.9)
     knots = [0, 30, 52, 68, 80, 90, 112, 126, 180]

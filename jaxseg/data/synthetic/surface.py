@@ -52,7 +52,8 @@ def fit_radius(points: np.ndarray, size: int) -> np.ndarray:
     unit = (points / length[:, None]).astype(np.float32)
     system = _kernel(unit @ unit.T) + 1e-3 * np.eye(len(unit), dtype=np.float32)
     weights = np.linalg.solve(system.astype(np.float64), length - 1.0)
-    coarse = min(size, 144)
+    weights = weights.astype(np.float32)
+    coarse = min(size, 112)
     field = _kernel(directions(coarse).reshape(-1, 3) @ unit.T) @ weights + 1.0
     field = field.reshape(coarse, coarse).astype(np.float32)
     return _align(field, size)
@@ -92,7 +93,7 @@ def look(radius: np.ndarray, rotation: np.ndarray, centre, scale: float) -> View
     The head's origin is at `centre` (x, y), its unit is `scale` pixels. Rays are cast
     on a coarse grid and their meeting points interpolated.
     """
-    step = max(1, round(scale / 17))
+    step = max(1, round(scale / 15))
     cells = math.ceil(2 * _HALF * scale / step)
     corner = np.floor(np.asarray(centre) - cells * step / 2).astype(int)
     line = (np.arange(cells) + 0.5) * step - 0.5
