@@ -50,9 +50,10 @@ def fit_radius(points: np.ndarray, size: int) -> np.ndarray:
     """Return the radius map [size, size] of a smooth surface through points [N, 3]."""
     length = np.linalg.norm(points, axis=1)
     unit = (points / length[:, None]).astype(np.float32)
-    system = _kernel(unit @ unit.T) + 1e-3 * np.eye(len(unit), dtype=np.float32)
-    weights = np.linalg.solve(system.astype(np.float64), length - 1.0)
-    weights = weights.astype(np.float32)
+    system = _kernel(unit @ unit.T).astype(np.float64) + 1e-3 * np.eye(len(unit))
+    # OpenCV's solver gives the same bits however many threads NumPy's would take.
+    weights = cv2.solve(system, length[:, None] - 1.0, flags=cv2.DECOMP_LU)[1]
+    weights = weights[:, 0].astype(np.float32)
     coarse = min(size, 112)
     field = _kernel(directions(coarse).reshape(-1, 3) @ unit.T) @ weights + 1.0
     field = field.reshape(coarse, coarse).astype(np.float32)
@@ -143,7 +144,8 @@ def _first(gap: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kernel(cosine: np.ndarray) -> np.ndarray:
-    return -np.sqrt(np.maximum(2 - 2 * cosine, 0) + 0.012)
+    square = np.maximum(2.012 - 2 * cosine, 0.012, dtype=np.float32)
+    return np.negative(np.sqrt(square, out=square), out=square)
 
 
 def _align(field: np.ndarray, size: int) -> np.ndarray:
