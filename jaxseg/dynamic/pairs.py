@@ -73,7 +73,7 @@ def build_table(
     """Compute the table of one episode on the device, batch by batch.
 
     Args:
-      dtype: of the stored deviations; scores stay float32.
+      dtype: of stored deviations that are floating; scores stay float32.
       progress: called with the number of pairs finished since the last call.
 
     Returns:
@@ -113,12 +113,17 @@ def evaluate_pairs(
         pairs = _batched(pair_fn)(variables, episode, keys[index], frames[index])
         count = min(batch_size, len(keys) - start)
         deviation = jax.tree.map(
-            lambda x, count=count: np.asarray(x)[:count].astype(dtype), pairs.deviation
+            lambda x, count=count: _narrow(np.asarray(x)[:count], dtype),
+            pairs.deviation,
         )
         parts.append(Pair(deviation, np.asarray(pairs.non_key_score)[:count]))
         if progress is not None:
             progress(count)
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+def _narrow(x: np.ndarray, dtype: Any) -> np.ndarray:
+    return x.astype(dtype) if np.issubdtype(x.dtype, np.floating) else x
 
 
 @functools.lru_cache(maxsize=8)

@@ -42,6 +42,10 @@ class Bar:
         """Count finished steps."""
         raise NotImplementedError
 
+    def at(self, done: int, total: int) -> None:
+        """Say how many steps of how many are finished, for work that counts itself."""
+        raise NotImplementedError
+
     def note(self, **values: float) -> None:
         """Show the latest values beside the count."""
         raise NotImplementedError
@@ -71,6 +75,10 @@ class _TerminalBar(Bar):
     def advance(self, count: int = 1) -> None:
         self._bar.update(count)
 
+    def at(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
     def note(self, **values: float) -> None:
         self._bar.set_postfix(_format(values), refresh=False)
 
@@ -89,6 +97,10 @@ class _LineBar(Bar):
         self._done += count
         if time.monotonic() - self._printed >= LINE_SECONDS:
             self._print()
+
+    def at(self, done: int, total: int) -> None:
+        self._total = total
+        self.advance(done - self._done)
 
     def note(self, **values: float) -> None:
         self._values = values

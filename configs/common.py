@@ -1,0 +1,103 @@
+"""Groups that several configurations share. Paper values are literals here."""
+
+import ml_collections
+
+PRESETS = ("vw300", "synthetic", "smoke")
+
+
+def preset(arg: str) -> str:
+    """Check the argument of a configuration file (`file.py:preset`)."""
+    if arg not in PRESETS:
+        raise ValueError(f"preset {arg!r}; expected one of: {', '.join(PRESETS)}")
+    return arg
+
+
+def base(arg: str, stage: str) -> ml_collections.ConfigDict:
+    """Return what every stage has: data, seed, where and how it runs."""
+    config = ml_collections.ConfigDict()
+    config.stage = stage
+    config.seed = 0
+
+    config.data = ml_collections.ConfigDict()
+    # A folder that `jaxseg dataset prepare` wrote.
+    config.data.prepared = {
+        "vw300": "data/300vw",
+        "synthetic": "runs/demo/data",
+        "smoke": "runs/smoke/data",
+    }[arg]
+
+    config.data.cache = arg != "vw300"  # keep decoded frames in memory
+
+    # Where it runs and what it prints; may differ when a run is continued.
+    config.runtime = ml_collections.ConfigDict()
+    config.runtime.devices = 0  # 0 = all devices of the process
+    config.runtime.how = "pmap"  # or "shard_map"
+    config.log = ml_collections.ConfigDict()
+    config.log.every = 10
+    config.log.tensorboard = False
+    return config
+
+
+def segmenter(arg: str) -> ml_collections.ConfigDict:
+    """Architecture of N: DeepLab-V3+, output stride 16, decoder stride 4."""
+    group = ml_collections.ConfigDict()
+    group.num_classes = 5
+    group.backbone = "mobilenet_v2"
+    group.width = 1.0
+    group.output_stride = 16
+    group.decoder = True
+    group.aspp_rates = (6, 12, 18)
+    group.aspp_channels = 256
+    group.decoder_channels = 256
+    group.low_level_channels = 48
+    group.dropout = 0.1
+    group.bn_momentum = 0.0  # 0 = the published 0.997 and 0.9997
+    group.input_size = 513
+    if arg != "vw300":
+        group.width = 0.5
+        group.aspp_rates = (2, 4)
+        group.aspp_channels = 64
+        group.decoder_channels = 48
+        group.low_level_channels = 24
+        group.bn_momentum = 0.95
+        group.input_size = 97
+    if arg == "smoke":
+        group.width = 0.25
+        group.aspp_channels = 16
+        group.decoder_channels = 16
+        group.low_level_channels = 8
+        group.input_size = 65
+    return group
+
+
+def flow(arg: str) -> ml_collections.ConfigDict:
+    """Architecture of F: FlowNet2-s (thin); 64 base channels give FlowNet2-S."""
+    group = ml_collections.ConfigDict()
+    group.base_channels = 24
+    group.border = "clamp"  # or "zero"
+    group.input_size = 513
+    if arg != "vw300":
+        group.base_channels = 12
+        group.input_size = 49
+    if arg == "smoke":
+        group.base_channels = 4
+        group.input_size = 33
+    return group
+
+
+def train(
+    steps: int, batch_size: int, optimizer: str, learning_rate: float, schedule: str
+) -> ml_collections.ConfigDict:
+    """How a stage is trained."""
+    group = ml_collections.ConfigDict()
+    group.steps = steps
+    group.batch_size = batch_size
+    group.optimizer = optimizer  # "rmsprop" | "adam" | "sgd"
+    group.learning_rate = learning_rate
+    group.schedule = schedule  # "constant" | "poly" | "cosine"
+    group.momentum = 0.9
+    group.weight_decay = 0.0
+    group.clip_norm = 0.0
+    group.save_every = 100
+    group.eval_every = 0  # 0 = at the end only
+    return group

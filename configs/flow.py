@@ -1,0 +1,41 @@
+"""Train the flow network F with N frozen (section 4.2; Deep Feature Flow).
+
+    jaxseg train --config=configs/flow.py:synthetic --run=runs/flow
+
+Key-current pairs 1 to 30 frames apart, loss on the propagated segmentation. The paper
+starts from published FlowNet 2.0 weights; `warmup_steps` is for training from nothing:
+that many steps first learn exact, random smooth motion of single frames.
+"""
+
+from configs import common
+
+
+def get_config(arg: str = "vw300"):
+    arg = common.preset(arg)
+    config = common.base(arg, "flow")
+    # The run folder that holds N.
+    config.segmenter_run = {
+        "vw300": "runs/segmenter",
+        "synthetic": "runs/demo/segmenter",
+        "smoke": "runs/smoke/segmenter",
+    }[arg]
+    config.flow = common.flow(arg)
+    config.max_gap = 30
+    config.warmup_steps = 0
+    config.warmup_motion = 0.12  # largest displacement, in widths of the frame
+    config.flip = True
+    config.eval_pairs = 512
+    config.train = common.train(30_000, 16, "adam", 1e-4, "poly")
+    config.train.save_every = 1_000
+    config.train.eval_every = 1_000
+    if arg != "vw300":
+        config.warmup_steps = 300
+        config.train = common.train(600, 16, "adam", 1e-3, "poly")
+        config.train.save_every = 100
+        config.eval_pairs = 128
+    if arg == "smoke":
+        config.warmup_steps = 2
+        config.train = common.train(4, 4, "adam", 1e-3, "poly")
+        config.train.save_every = 2
+        config.eval_pairs = 8
+    return config

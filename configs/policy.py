@@ -1,0 +1,75 @@
+"""Train the key scheduler by REINFORCE with entropy (section 3.2 and 4.2).
+
+    jaxseg train --config=configs/policy.py:synthetic --run=runs/eta06 \
+        --config.policy.eta=0.06
+
+`vw300` is the paper's recipe to the letter. `synthetic` is the same recipe with the
+named options that make it learn within minutes on two cores: a start at few keys
+(`key_bias`), the cap by budget, leave-one-out advantages, a larger step, and pair
+tables of a pool of clips instead of networks run on the fly.
+"""
+
+from configs import common
+
+
+def get_config(arg: str = "vw300"):
+    arg = common.preset(arg)
+    config = common.base(arg, "policy")
+    # The run folder that holds N and F.
+    config.flow_run = {
+        "vw300": "runs/flow",
+        "synthetic": "runs/demo/flow",
+        "smoke": "runs/smoke/flow",
+    }[arg]
+    config.policy = {
+        "eta": 0.06,  # limit of the key ratio
+        # The network.
+        "conv_channels": 96,
+        "hidden": (1024, 1024, 128),
+        "key_bias": 0.0,  # added to the key logit at the start
+        # An episode.
+        "episode_length": 270,
+        "episodes": 8,  # of a mini-batch
+        "trials": 32,  # of an episode
+        "discount": 1.0,
+        "entropy_cost": 0.14,
+        "action_cap": 0.98,  # epsilon
+        "cap_by_budget": False,  # 1 - eta / 10 instead of action_cap
+        "returns": "reward_to_go",  # or "whole"
+        "baseline": "none",  # or "leave_one_out"
+        # Readings of the paper.
+        "window": 90,
+        "key_ratio": "window",  # or "elapsed", "non_key"
+        "key_distance": "window",  # or "frames", "clipped"
+        "count_first_frame": False,
+        "pay_break": True,
+        "pseudo_labels": False,  # Eq. 2
+        # Where pairs come from: "networks" (on the fly) or "tables" (of a pool).
+        "pairs": "networks",
+        "pool": 0,  # clips in the pool of tables
+    }
+    config.train = common.train(300, 8, "rmsprop", 1e-3, "constant")
+    config.train.save_every = 10
+    del config.train.batch_size  # policy.episodes says it
+    if arg != "vw300":
+        config.policy.conv_channels = 32
+        config.policy.hidden = (128, 128, 64)
+        config.policy.key_bias = -3.0
+        config.policy.cap_by_budget = True
+        config.policy.baseline = "leave_one_out"
+        config.policy.episode_length = 150
+        config.policy.pairs = "tables"
+        config.policy.pool = 16
+        config.train.steps = 60
+    if arg == "smoke":
+        config.policy.conv_channels = 8
+        config.policy.hidden = (16, 16, 8)
+        config.policy.episode_length = 12
+        config.policy.window = 6
+        config.policy.eta = 0.4
+        config.policy.trials = 4
+        config.policy.episodes = 2
+        config.policy.pool = 2
+        config.train.steps = 2
+        config.train.save_every = 1
+    return config

@@ -1,0 +1,43 @@
+"""Train the image segmentation network N (section 4.2).
+
+    jaxseg train --config=configs/segmenter.py:synthetic --run=runs/segmenter
+
+Presets: `vw300` is DeepLab-V3+ at 513 x 513 with DeepLab's published schedule (SGD
+with momentum, poly, 30,000 steps of 8; weight decay 4e-5; batch norm needs a batch of
+12 or more, hence 16 here). `synthetic` is the demo's, minutes on two cores. `smoke`
+is for tests.
+"""
+
+from configs import common
+
+
+def get_config(arg: str = "vw300"):
+    arg = common.preset(arg)
+    config = common.base(arg, "segmenter")
+    config.segmenter = common.segmenter(arg)
+    config.train = common.train(30_000, 16, "sgd", 7e-3, "poly")
+    config.train.weight_decay = 4e-5
+    config.train.save_every = 1_000
+    config.train.eval_every = 1_000
+    config.augment = {
+        "min_scale": 0.5,
+        "max_scale": 2.0,
+        "scale_step": 0.25,
+        "flip": 0.5,
+        "brightness": 0.0,
+        "contrast": 0.0,
+    }
+    config.eval_frames = 512  # held-out frames that the mean IoU is measured on
+    if arg != "vw300":
+        config.train = common.train(360, 16, "adam", 3e-3, "poly")
+        config.train.save_every = 60
+        config.augment.min_scale = 0.75
+        config.augment.max_scale = 1.25
+        config.augment.brightness = 0.1
+        config.augment.contrast = 0.2
+        config.eval_frames = 128
+    if arg == "smoke":
+        config.train = common.train(4, 4, "adam", 3e-3, "poly")
+        config.train.save_every = 2
+        config.eval_frames = 8
+    return config

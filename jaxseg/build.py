@@ -1,0 +1,263 @@
+"""Settings -> networks, frameworks and model files; nothing below knows a config.
+
+A model is what training has produced so far: settings and variables of the segmenter,
+then of the flow network, then of the policy. It travels as one safetensors file that
+describes itself, so that a later stage or a stream needs no configuration.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg import dynamic
+from jaxseg.errors import UserError
+from jaxseg.models import flownet, policy, segmenter
+from jaxseg.ops import iou, resize, warp
+from jaxseg.runtime import weights
+from jaxseg.types import Array, Variables
+
+MODEL_FILE = "model.safetensors"
+PARTS = ("segmenter", "flow", "policy")
+
+
+class Model(NamedTuple):
+    """Networks trained so far; keys of both are names of `PARTS`."""
+
+    settings: dict[str, dict[str, Any]]
+    variables: dict[str, Variables]
+
+
+def save_model(folder: str | Path, model: Model, metadata: Mapping[str, str]) -> Path:
+    """Write the model file of a run folder; the settings go into its metadata."""
+    path = Path(folder) / MODEL_FILE
+    settings = {name: json.dumps(value) for name, value in model.settings.items()}
+    weights.save_weights(path, model.variables, {**metadata, **settings})
+    return path
+
+
+def load_model(run: str | Path, need: Sequence[str]) -> Model:
+    """Read the model of a run folder and check that it fits its own settings.
+
+    Args:
+      need: the parts that must be there, for example ("segmenter", "flow").
+
+    Raises:
+      UserError: no such file, a part is missing, or names or shapes do not fit.
+    """
+    path = Path(run) / MODEL_FILE
+    if not path.is_file():
+        raise UserError(
+            f"there is no {path}; expected the folder of a finished training run with "
+            f"{' and '.join(need)}; train it first or give another folder"
+        )
+    variables, metadata = weights.load_weights(path)
+    settings = {name: json.loads(metadata[name]) for name in PARTS if name in metadata}
+    missing = [name for name in need if name not in settings]
+    if missing:
+        raise UserError(
+            f"{path} holds {', '.join(settings) or 'no networks'} but no "
+            f"{' and no '.join(missing)}; expected {', '.join(need)}; give the run "
+            "folder of a later stage"
+        )
+    for name in settings:
+        template = jax.eval_shape(functools.partial(init, settings, name), 0)
+        weights.check_like(template, variables[name], f"{name} of {path}")
+    return Model(settings, jax.tree.map(jnp.asarray, variables))
+
+
+def init(settings: Mapping[str, Any], part: str, seed: int) -> Variables:
+    """Return fresh variables of one network."""
+    rng = jax.random.key(seed)
+    if part == "segmenter":
+        size = _size(settings["segmenter"]["input_size"])
+        return segmenter_net(settings).init(rng, jnp.zeros((1, *size, 3)))
+    size = _size(settings["flow"]["input_size"])
+    frame = jnp.zeros((1, *size, 3))
+    if part == "flow":
+        return flow_net(settings).init(rng, frame, frame)
+    shape = jax.eval_shape(
+        lambda: flow_net(settings).init_with_output(rng, frame, frame)
+    )
+    deviation = jnp.zeros(shape[0].deviation.shape)
+    return policy_net(settings).init(rng, deviation, jnp.zeros(1), jnp.zeros(1))
+
+
+def segmenter_net(settings: Mapping[str, Any]) -> segmenter.Segmenter:
+    """Return the module of N."""
+    s = settings["segmenter"]
+    return segmenter.Segmenter(
+        num_classes=s["num_classes"],
+        backbone=s["backbone"],
+        width=s["width"],
+        output_stride=s["output_stride"],
+        decoder=s["decoder"],
+        aspp_rates=tuple(s["aspp_rates"]),
+        aspp_channels=s["aspp_channels"],
+        decoder_channels=s["decoder_channels"],
+        low_level_channels=s["low_level_channels"],
+        dropout=s["dropout"],
+        bn_momentum=s["bn_momentum"] or None,
+    )
+
+
+def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:
+    """Return the module of F."""
+    return flownet.FlowNetS(
+        base_channels=settings["flow"]["base_channels"],
+        num_classes=settings["segmenter"]["num_classes"],
+    )
+
+
+def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
+    """Return the module of the policy."""
+    p = settings["policy"]
+    return policy.PolicyNet(
+        conv_channels=p["conv_channels"],
+        hidden=tuple(p["hidden"]),
+        key_bias=p["key_bias"],
+    )
+
+
+def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
+    """Return deep feature flow on posteriors (section 3.1) with these networks.
+
+    N_feat gives the softmax posterior at the decoder grid; F runs at its own input
+    size, its flow and scale fields are resized to the posterior's grid; N_task
+    upsamples to the segmenter's input size and takes the argmax. Variables are those
+    of a `Model`. The same settings give the same object, so compiled functions are
+    reused.
+    """
+    keep = {name: settings[name] for name in ("segmenter", "flow")}
+    return _framework(json.dumps(keep, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=16)
+def _framework(text: str) -> dynamic.Framework:
+    settings = json.loads(text)
+    label_size = _size(settings["segmenter"]["input_size"])
+    flow_size = _size(settings["flow"]["input_size"])
+    border = settings["flow"]["border"]
+    net, flow = segmenter_net(settings), flow_net(settings)
+
+    def feature_fn(variables, image):
+        return net.apply(variables["segmenter"], image[None], method=net.features)[0]
+
+    def task_fn(variables, features):
+        return labels_of(features, label_size)
+
+    def view_fn(variables, image):
+        return shrink(image, flow_size)
+
+    def motion_fn(variables, view, key_view):
+        motion = flow.apply(variables["flow"], view[None], key_view[None])
+        return jax.tree.map(lambda x: x[0], motion)
+
+    return dynamic.Framework(
+        feature_fn=feature_fn,
+        task_fn=task_fn,
+        view_fn=view_fn,
+        motion_fn=motion_fn,
+        deviation_fn=lambda motion: motion.deviation,
+        propagate_fn=functools.partial(propagate, border=border),
+    )
+
+
+def propagate(
+    motion: flownet.FlowOutput, features: Array, *, border: str = "clamp"
+) -> Array:
+    """Warp key features [h, w, C] by the flow and multiply by the scale field."""
+    grid = features.shape[:2]
+    flow = resize.resize_flow(motion.flow, grid)
+    scale = resize.resize_bilinear(motion.scale, grid)
+    return warp.warp(features, flow, border) * scale
+
+
+def labels_of(features: Array, size: tuple[int, int]) -> Array:
+    """Return the class map uint8 [..., H, W] of features [..., h, w, C] (N_task)."""
+    return segmenter.task(features, size).argmax(-1).astype(jnp.uint8)
+
+
+def shrink(image: Array, size: tuple[int, int]) -> Array:
+    """Resize an image [H, W, 3] for F, averaging where it becomes smaller."""
+    image = image.astype(jnp.float32)
+    if image.shape[:2] == size:
+        return image
+    return jax.image.resize(image, (*size, 3), "linear", antialias=True)
+
+
+@functools.lru_cache(maxsize=16)
+def mean_iou_score(num_classes: int):
+    """Return the score of Eq. 1: mean IoU over the classes present in either map."""
+
+    def score(prediction, target):
+        return iou.mean_iou(iou.confusion(prediction, target, num_classes))
+
+    return score
+
+
+def score_fn(settings: Mapping[str, Any], pseudo_labels: bool):
+    """Return the score of a prediction: mean IoU (Eq. 1) or pixel accuracy (Eq. 2)."""
+    if pseudo_labels:
+        return iou.pixel_accuracy
+    return mean_iou_score(settings["segmenter"]["num_classes"])
+
+
+def pair_fn(settings: Mapping[str, Any], pseudo_labels: bool = False):
+    """Return the pair function that runs the networks of these settings."""
+    keep = {name: settings[name] for name in ("segmenter", "flow")}
+    return _pair_fn(json.dumps(keep, sort_keys=True), pseudo_labels)
+
+
+@functools.lru_cache(maxsize=16)
+def _pair_fn(text: str, pseudo_labels: bool):
+    settings = json.loads(text)
+    return dynamic.networks_pair(framework(settings), score_fn(settings, pseudo_labels))
+
+
+def policy_fn(settings: Mapping[str, Any]):
+    """Return the policy as a function: variables, observation -> logits [2]."""
+    return _policy_fn(json.dumps(settings["policy"], sort_keys=True))
+
+
+@functools.lru_cache(maxsize=16)
+def _policy_fn(text: str):
+    net = policy_net({"policy": json.loads(text)})
+
+    def logits(variables, observation: dynamic.Observation):
+        ratio, distance = observation.expert[0], observation.expert[1]
+        deviation = observation.deviation[None]
+        return net.apply(variables, deviation, ratio[None], distance[None])[0]
+
+    return logits
+
+
+def rules(settings: Mapping[str, Any]) -> dynamic.Rules:
+    """Return the readings of the paper that a policy was trained under."""
+    p = settings["policy"]
+    return dynamic.Rules(
+        window=p["window"],
+        key_ratio=p["key_ratio"],
+        key_distance=p["key_distance"],
+        count_first_frame=p["count_first_frame"],
+        pay_break=p["pay_break"],
+    )
+
+
+def action_cap(settings: Mapping[str, Any]) -> float:
+    """Return the cap of the sampling policy (epsilon), by budget where so chosen."""
+    p = settings["policy"]
+    return 1.0 - p["eta"] / 10 if p["cap_by_budget"] else p["action_cap"]
+
+
+def input_size(settings: Mapping[str, Any], part: str = "segmenter") -> tuple[int, int]:
+    """Return the input size (height, width) of a network."""
+    return _size(settings[part]["input_size"])
+
+
+def _size(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -1,0 +1,163 @@
+"""Score every scheduler on one clip, from the table of its pairs."""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import build, dynamic
+from jaxseg.dynamic import pairs
+from jaxseg.evaluation import specs, tables
+from jaxseg.ops import iou
+
+
+class Outcome(NamedTuple):
+    """What one scheduler did on one clip, for V parameter values; means over draws."""
+
+    keys: np.ndarray  # [V] key frames, the first frame counted
+    score: np.ndarray  # [V] sum over frames of the per-frame mean IoU
+    confusion: np.ndarray  # [V, C, C] summed over frames
+
+
+class ClipScores(NamedTuple):
+    """All that is kept of a clip."""
+
+    frames: int
+    outcomes: dict[str, Outcome]  # by label of the spec
+    optimum: np.ndarray  # [T] best total score for 1 .. T keys
+
+
+def table_fn(settings: dict[str, Any]) -> dynamic.PairFn:
+    """Return the pair function of evaluation: D_{i->k} with the confusion matrix."""
+    keep = {name: settings[name] for name in ("segmenter", "flow")}
+    return _table_fn(json.dumps(keep, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=8)
+def _table_fn(text: str) -> dynamic.PairFn:
+    settings = json.loads(text)
+    framework = build.framework(settings)
+    num_classes = settings["segmenter"]["num_classes"]
+
+    def pair(variables, episode, key_frame, frame):
+        at = lambda tree, index: jax.tree.map(lambda x: x[index], tree)
+        motion = framework.motion_fn(
+            variables, at(episode.views, frame), at(episode.views, key_frame)
+        )
+        features = framework.propagate_fn(motion, at(episode.features, key_frame))
+        matrix = iou.confusion(
+            framework.task_fn(variables, features),
+            at(episode.targets, frame),
+            num_classes,
+        )
+        deviation = {
+            "deviation": framework.deviation_fn(motion),
+            "confusion": matrix.astype(jnp.int32),
+        }
+        return dynamic.Pair(deviation, iou.mean_iou(matrix))
+
+    return pair
+
+
+def key_confusions(model: build.Model, episode: dynamic.Episode) -> np.ndarray:
+    """Return the confusion matrix of every frame as a key frame, [T, C, C]."""
+    count = functools.partial(
+        iou.confusion, num_classes=model.settings["segmenter"]["num_classes"]
+    )
+    size = build.input_size(model.settings)
+    one = lambda features, target: count(build.labels_of(features, size), target)
+    return np.asarray(
+        jax.lax.map(
+            lambda x: one(*x), (episode.features, episode.targets), batch_size=16
+        )
+    )
+
+
+def score_clip(
+    model: build.Model,
+    compared: dict[str, specs.Spec],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> ClipScores:
+    """Build the table of a clip and roll every scheduler out over it.
+
+    No stop rule holds. Draw d of a scheduler uses the random key (seed, d).
+
+    Args:
+      model: settings and variables of N and F.
+      compared: label -> spec.
+      images, labels: [T, H, W, 3] and [T, H, W].
+      progress: called with numbers of finished pairs.
+    """
+    episode = tables.episode_of(model, images, labels)
+    table = dynamic.build_table(
+        table_fn(model.settings),
+        model.variables,
+        episode,
+        batch_size=tables.TABLE_BATCH,
+        progress=progress,
+    )
+    keyed = key_confusions(model, episode)
+    on_device = jax.tree.map(jnp.asarray, table)
+    outcomes = {
+        label: _outcome(spec, on_device, table, keyed, seed)
+        for label, spec in compared.items()
+    }
+    dense = dynamic.dense_scores(table.scores, len(images))
+    best = dynamic.optimum(dense, table.key_scores)
+    return ClipScores(len(images), outcomes, best.totals)
+
+
+def _outcome(spec, on_device, table, keyed, seed) -> Outcome:
+    rngs = dynamic.trial_rngs(jax.random.key(seed), jnp.arange(spec.draws))
+    run = _rollouts(spec.scheduler, spec.rules)
+    trajectory = jax.device_get(
+        run(spec.variables, jnp.asarray(spec.values), rngs, on_device)
+    )  # [V, draws, T-1]
+    keys = trajectory.action.sum(-1) + 1.0
+    score = trajectory.score.sum(-1) + table.key_scores[0]
+    # How often each pair and each key frame was used says what to sum.
+    frames, count = table.key_scores.shape[0], len(table.scores)
+    rows = pairs.pair_row(trajectory.key_frame, trajectory.frame)
+    matrices = []
+    for action, row, frame in zip(
+        trajectory.action, rows, trajectory.frame, strict=True
+    ):
+        uses = np.bincount(row[~action], minlength=count).astype(float)
+        key_uses = np.bincount(frame[action], minlength=frames).astype(float)
+        key_uses[0] += len(action)
+        confusions = table.deviations["confusion"]
+        total = np.tensordot(uses, confusions, 1) + np.tensordot(key_uses, keyed, 1)
+        matrices.append(total / len(action))
+    return Outcome(keys.mean(-1), score.mean(-1), np.stack(matrices))
+
+
+@functools.lru_cache(maxsize=32)
+def _rollouts(scheduler, rules):
+    def one(variables, value, rng, table):
+        params = value if variables is None else (variables, value)
+        # Infinity switches the stop rule off.
+        rollout_params = dynamic.RolloutParams(None, params, jnp.float32(jnp.inf))
+        return dynamic.rollout(
+            dynamic.tabled_pair, scheduler, rollout_params, rng, table, rules=rules
+        )
+
+    draws = jax.vmap(one, in_axes=(None, None, 0, None))
+    return jax.jit(jax.vmap(draws, in_axes=(None, 0, None, None)))
+
+
+def merge(scores: Sequence[ClipScores]) -> ClipScores:
+    """Add up the clips of one video (or of a split); optima share their keys."""
+    outcomes = {
+        label: jax.tree.map(lambda *x: sum(x), *(s.outcomes[label] for s in scores))
+        for label in scores[0].outcomes
+    }
+    best = dynamic.combine([s.optimum for s in scores])[1:]
+    return ClipScores(sum(s.frames for s in scores), outcomes, best)

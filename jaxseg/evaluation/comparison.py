@@ -1,0 +1,109 @@
+"""An evaluation run: policies against rules on a split, with tables and a figure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxseg import build
+from jaxseg.data import source
+from jaxseg.errors import UserError
+from jaxseg.evaluation import curves, plots, specs, speed, tables
+from jaxseg.runtime import files, progress, runs
+
+CURVE_CSV, CURVE_PNG, COMPARISON = "curve.csv", "curve.png", "comparison.json"
+
+
+def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
+    """Run the evaluation that a resolved config describes, or go on with it.
+
+    Returns:
+      What comparison.json holds: every sampled policy against random keys at its AKI.
+
+    Raises:
+      UserError: unusable values, policies on different networks, another config.
+    """
+    models = _load(config["policy_runs"])
+    model = models[0][1]
+    frames = source.FrameSource(
+        config["data"]["prepared"], config["split"], build.input_size(model.settings)
+    )
+    run = runs.open_run(folder, config, "evaluate")
+    folder = Path(folder)
+    if runs.is_done(folder):
+        return json.loads((folder / COMPARISON).read_text())
+    compared = _specs(config, models)
+    clips = curves.clips_of(frames, config["clip_length"])
+    pairs = sum(clip.length * (clip.length - 1) // 2 for clip in clips)
+    with progress.bar(pairs, 0, f"score set {config['split']}") as bar:
+        videos = curves.score_split(
+            model,
+            compared,
+            frames,
+            folder / "clips",
+            clip_length=config["clip_length"],
+            seed=config["seed"],
+            progress=bar.advance,
+        )
+    times = speed.step_times(model, frames.images(range(min(8, len(frames)))))
+    curves.write_csv(
+        folder / CURVE_CSV, curves.rows(videos, compared, config["split"], times)
+    )
+    plots.draw_curve(
+        curves.read_csv(folder / CURVE_CSV), folder / CURVE_PNG, title=config["title"]
+    )
+    found = {
+        "hardware": times.hardware,
+        "run": run.hash,
+        "policies": [
+            _against_random(videos, compared, label)
+            for label, spec in compared.items()
+            if spec.name == "policy_sampled"
+        ],
+    }
+    files.write_atomically(folder / COMPARISON, json.dumps(found, indent=2) + "\n")
+    runs.mark_done(folder)
+    return found
+
+
+def _load(policy_runs) -> list[tuple[int, build.Model]]:
+    """Load the policies, with their seeds; all must stand on the same N and F."""
+    if not policy_runs:
+        raise UserError(
+            "policy_runs is empty; expected folders of trained policies; set "
+            "--config.policy_runs"
+        )
+    models, first = [], None
+    for run in policy_runs:
+        model = build.load_model(run, build.PARTS)
+        name = tables.digest(model, "")
+        if first is not None and name != first[1]:
+            raise UserError(
+                f"{run} and {first[0]} stand on different networks N and F; expected "
+                "policies trained from one flow run; evaluate them apart"
+            )
+        first = first or (run, name)
+        models.append((runs.read_run(run).config["seed"], model))
+    return models
+
+
+def _specs(config, models) -> dict[str, specs.Spec]:
+    compared = {
+        "fixed": specs.fixed(config["fixed"]),
+        "random": specs.random(config["random"], config["draws"]),
+    }
+    for index, (seed, model) in enumerate(models):
+        compared[f"policy{index}"] = specs.policy(model, config["thresholds"], seed)
+        compared[f"sampled{index}"] = specs.sampled_policy(model, config["draws"], seed)
+    return compared
+
+
+def _against_random(videos, compared, label) -> dict[str, Any]:
+    found = curves.against_random(videos, compared, label, 0)
+    return {
+        "eta": found.eta,
+        "seed": compared[label].seed,
+        "aki": found.aki,
+        "key_rate": found.key_rate,
+        "key_rate_over_eta": found.key_rate / found.eta,
+        "miou_over_random": found.difference._asdict(),
+    }

@@ -1,0 +1,121 @@
+"""Mean IoU of N on frames, and of N propagated by F on pairs of frames."""
+
+import functools
+import json
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import build
+from jaxseg.ops import iou
+
+
+class Frames(Protocol):
+    """Random access to images [n, H, W, 3] and labels [n, H, W]."""
+
+    def frames(self, indices) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Score(NamedTuple):
+    miou: float  # from the summed confusion matrix
+    miou_frame_mean: float  # mean of the per-frame mean IoU
+
+
+def spread_indices(total: int, count: int) -> np.ndarray:
+    """Return `count` evenly spaced indices of `total` (all, where there are fewer)."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+
+
+def score_frames(
+    settings: dict[str, Any],
+    variables: dict[str, Any],
+    frames: Frames,
+    indices: np.ndarray,
+    *,
+    batch_size: int = 16,
+) -> Score:
+    """Score N on frames of a source at the given indices."""
+
+    def matrices(index):
+        images, labels = frames.frames(index)
+        return _frame_confusions(_key(settings, "segmenter"))(variables, images, labels)
+
+    return _summarise(matrices, indices, batch_size)
+
+
+def score_pairs(
+    settings: dict[str, Any],
+    variables: dict[str, Any],
+    frames: Frames,
+    keys: np.ndarray,
+    current: np.ndarray,
+    *,
+    batch_size: int = 16,
+) -> Score:
+    """Score the segmentation of `current` frames propagated from `keys`."""
+
+    def matrices(index):
+        images, labels = frames.frames(current[index])
+        key_images, _ = frames.frames(keys[index])
+        return _pair_confusions(_key(settings, "segmenter", "flow"))(
+            variables, images, key_images, labels
+        )
+
+    return _summarise(matrices, np.arange(len(keys)), batch_size)
+
+
+def _key(settings, *parts):
+    return json.dumps({name: settings[name] for name in parts}, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _frame_confusions(text):
+    settings = json.loads(text)
+    net, size = build.segmenter_net(settings), build.input_size(settings)
+
+    @jax.jit
+    def confusions(variables, images, labels):
+        features = net.apply(variables["segmenter"], images, method=net.features)
+        prediction = build.labels_of(features, size)
+        count = functools.partial(
+            iou.confusion, num_classes=settings["segmenter"]["num_classes"]
+        )
+        return jax.vmap(count)(prediction, labels)
+
+    return confusions
+
+
+@functools.lru_cache(maxsize=8)
+def _pair_confusions(text):
+    settings = json.loads(text)
+    framework = build.framework(settings)
+
+    def one(variables, image, key_image, label):
+        motion = framework.motion_fn(
+            variables,
+            framework.view_fn(variables, image),
+            framework.view_fn(variables, key_image),
+        )
+        features = framework.feature_fn(variables, key_image)
+        prediction = framework.task_fn(
+            variables, framework.propagate_fn(motion, features)
+        )
+        return iou.confusion(prediction, label, settings["segmenter"]["num_classes"])
+
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))
+
+
+def _summarise(matrices, indices, batch_size) -> Score:
+    """Sum confusion matrices over batches of one size; the last repeats its end."""
+    total, per_frame = 0.0, []
+    for start in range(0, len(indices), batch_size):
+        index = indices[np.arange(start, start + batch_size).clip(max=len(indices) - 1)]
+        found = jnp.asarray(matrices(index))[: len(indices) - start]
+        total = total + np.asarray(found.sum(0), np.float64)
+        per_frame.append(np.asarray(jax.vmap(iou.mean_iou)(found)))
+    return Score(
+        float(iou.mean_iou(jnp.asarray(total, jnp.float32))),
+        float(np.concatenate(per_frame).mean()),
+    )

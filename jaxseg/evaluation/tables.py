@@ -1,0 +1,118 @@
+"""Pair tables on disk: computed once for a clip and a pair of networks, then reused."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxseg import build, dynamic
+from jaxseg.errors import UserError
+
+TABLE_BATCH = 256
+
+
+def digest(model: build.Model, data: str, pseudo_labels: bool = False) -> str:
+    """Return 16 hex digits that name what tables depend on: N, F, data and score.
+
+    Args:
+      data: any text that identifies the prepared frames.
+    """
+    name = hashlib.sha256(data.encode())
+    for part in ("segmenter", "flow"):
+        name.update(json.dumps(model.settings[part], sort_keys=True).encode())
+        for leaf in jax.tree.leaves(model.variables[part]):
+            name.update(np.asarray(leaf).tobytes())
+    name.update(str(pseudo_labels).encode())
+    return name.hexdigest()[:16]
+
+
+def episode_of(
+    model: build.Model,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    pseudo_labels: bool = False,
+) -> dynamic.Episode:
+    """Prepare the episode of a clip, images [T, H, W, 3] and labels [T, H, W]."""
+    prepare = _prepare(
+        build.framework(model.settings),
+        build.score_fn(model.settings, pseudo_labels),
+        pseudo_labels,
+    )
+    return prepare(_networks(model), dynamic.Clip(images, labels))
+
+
+def clip_table(
+    model: build.Model,
+    clip: Callable[[], tuple[np.ndarray, np.ndarray]],
+    path: Path,
+    *,
+    pseudo_labels: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> dynamic.PairTable:
+    """Read the table of a clip from `path`, or compute it and write it there.
+
+    Args:
+      clip: returns images and labels; called only where the table must be computed.
+      progress: called with numbers of finished pairs.
+    """
+    if path.is_file():
+        table = _read(path)
+        if progress is not None:
+            progress(len(table.scores))
+        return table
+    images, labels = clip()
+    table = dynamic.build_table(
+        build.pair_fn(model.settings, pseudo_labels),
+        _networks(model),
+        episode_of(model, images, labels, pseudo_labels),
+        batch_size=TABLE_BATCH,
+        progress=progress,
+    )
+    _write(path, table)
+    return table
+
+
+def _networks(model: build.Model) -> dict[str, Any]:
+    return {name: model.variables[name] for name in ("segmenter", "flow")}
+
+
+_PREPARED: dict[Any, Callable] = {}
+
+
+def _prepare(framework, score_fn, pseudo_labels):
+    key = (framework, score_fn, pseudo_labels)
+    if key not in _PREPARED:
+        _PREPARED[key] = jax.jit(
+            lambda variables, clip: dynamic.prepare(
+                framework,
+                variables,
+                clip,
+                score_fn=score_fn,
+                pseudo_labels=pseudo_labels,
+            )
+        )
+    return _PREPARED[key]
+
+
+def _read(path: Path) -> dynamic.PairTable:
+    try:
+        with np.load(path) as arrays:
+            return dynamic.PairTable(**{name: arrays[name] for name in arrays})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}); expected a pair table "
+            "that jaxseg wrote; delete it and run again"
+        ) from error
+
+
+def _write(path: Path, table: dynamic.PairTable) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **table._asdict())
+    os.replace(partial, path)

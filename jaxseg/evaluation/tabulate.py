@@ -1,0 +1,45 @@
+"""The curve as a plain table for a terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxseg.evaluation import curves
+
+_NAMES = {"policy": "policy (threshold)", "policy_sampled": "policy (sampled)"}
+
+
+def curve_table(path: str | Path) -> str:
+    """Return the rows of curve.csv as aligned text, mean IoU in percent."""
+    lines = [
+        f"{'scheduler':<20}{'parameter':>10}{'eta':>6}{'keys':>8}{'AKI':>8}"
+        f"{'mIoU':>8}{'frame mean':>12}{'regret':>8}{'FPS':>8}"
+    ]
+    for row in curves.read_csv(Path(path)):
+        lines.append(
+            f"{_NAMES.get(row['scheduler'], row['scheduler']):<20}"
+            f"{row['parameter']:>10.4g}{_cell(row['eta'], '.2f', 6)}"
+            f"{row['keys']:>8.1f}{row['aki']:>8.1f}"
+            f"{_cell(row['miou'], '.2f', 8, 100)}"
+            f"{100 * row['miou_frame_mean']:>12.2f}{100 * row['regret']:>8.2f}"
+            f"{_cell(row['fps'], '.0f', 8)}"
+        )
+    return "\n".join(lines)
+
+
+def comparison_lines(found: dict[str, Any]) -> str:
+    """Return one line per policy: its key rate and its lead over random keys."""
+    lines = []
+    for policy in found["policies"]:
+        lead = policy["miou_over_random"]
+        lines.append(
+            f"eta {policy['eta']:g}: sampled without the stop rule, "
+            f"{policy['key_rate']:.4f} keys a decision ({policy['key_rate_over_eta']:.2f} eta), AKI "
+            f"{policy['aki']:.1f}; mIoU over random keys at that AKI "
+            f"{100 * lead['mean']:+.2f} points, 95 % interval "
+            f"[{100 * lead['low']:+.2f}, {100 * lead['high']:+.2f}]"
+        )
+    return "\n".join(lines)
+
+
+def _cell(value, form, width, factor=1.0):
+    return " " * width if value is None else f"{factor * value:>{width}{form}}"

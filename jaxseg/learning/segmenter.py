@@ -1,0 +1,112 @@
+"""Train the image segmentation network N."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxseg import build
+from jaxseg.data import augment, sampling, source
+from jaxseg.evaluation import segmentation
+from jaxseg.learning import losses, train_state
+from jaxseg.learning.loop import Trainer
+from jaxseg.ops import resize
+from jaxseg.runtime import parallel
+
+
+class Batch(NamedTuple):
+    images: np.ndarray  # [B, H, W, 3] uint8
+    labels: np.ndarray  # [B, H, W] uint8
+    index: np.ndarray  # [B] int32, place in the whole batch
+
+
+def trainer(
+    settings: dict[str, Any],
+    frames: source.FrameSource,
+    held_out: source.FrameSource,
+    augmentation: augment.Augmentation,
+    tx: optax.GradientTransformation,
+    *,
+    batch_size: int,
+    eval_frames: int,
+    seed: int,
+    num_devices: int | None = None,
+    how: str = "pmap",
+) -> Trainer:
+    """Return the trainer of N: cross-entropy at label size, ignored pixels left out.
+
+    Gradients and batch statistics are averaged over the devices; batch norm itself
+    sees the examples of its own device.
+
+    Args:
+      frames, held_out: where training and validation frames come from.
+      eval_frames: evenly spaced held-out frames that the mean IoU is measured on.
+    """
+    net = build.segmenter_net(settings)
+    rng = jax.random.key(seed)
+
+    def init_fn():
+        variables = build.init(settings, "segmenter", seed)
+        state = train_state.create(
+            variables["params"], tx, variables.get("batch_stats", {})
+        )
+        return parallel.place(state, num_devices)
+
+    def batch_fn(step):
+        images, labels = frames.frames(
+            sampling.frame_indices(frames, seed, step, batch_size)
+        )
+        draw = np.random.default_rng((seed, step, 1))
+        images, labels = augment.augment_batch(
+            draw, images, labels, frames.size, augmentation
+        )
+        return Batch(images, labels, np.arange(batch_size, dtype=np.int32))
+
+    def gradient(params, batch_stats, batch, rng):
+        def loss_fn(params):
+            variables = {"params": params, "batch_stats": batch_stats}
+            logits, updated = net.apply(
+                variables,
+                batch.images,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": jax.random.fold_in(rng, batch.index[0])},
+            )
+            logits = resize.resize_bilinear(logits, batch.labels.shape[-2:])
+            return losses.cross_entropy(logits, batch.labels), updated["batch_stats"]
+
+        (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        return parallel.mean_over_devices((grads, stats, loss))
+
+    spread = parallel.data_parallel(
+        gradient, (None, None, 0, None), num_devices=num_devices, how=how
+    )
+    apply = jax.jit(
+        lambda state, grads, stats: train_state.apply_gradients(
+            state, grads, tx, stats
+        ),
+        donate_argnums=0,
+    )
+
+    def update_fn(state, batch, step):
+        grads, stats, loss = spread(
+            state.params, state.model_state, batch, jax.random.fold_in(rng, step)
+        )
+        return apply(state, grads, stats), {"loss": loss}
+
+    def eval_fn(state):
+        variables = {"params": state.params, "batch_stats": state.model_state}
+        indices = segmentation.spread_indices(len(held_out), eval_frames)
+        return segmentation.score_frames(
+            settings, {"segmenter": variables}, held_out, indices
+        )._asdict()
+
+    return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")
+
+
+def variables(state: train_state.TrainState) -> dict[str, Any]:
+    """Return the variables of N that a training state holds, on the host."""
+    found = {"params": state.params, "batch_stats": state.model_state}
+    return jax.tree.map(jnp.asarray, jax.device_get(found))

@@ -1,0 +1,277 @@
+"""The three stages of training: a config and a run folder in, a model file out."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxseg import build, dynamic
+from jaxseg.data import augment, sampling, source
+from jaxseg.errors import UserError
+from jaxseg.evaluation import tables
+from jaxseg.learning import flow, loop, optimizers, policy, segmenter
+from jaxseg.runtime import parallel, progress, runs
+
+TRAIN_SPLIT = "A"  # N and F; the policy learns on B, C is for the last evaluation
+POLICY_SPLIT = "B"
+
+
+def train(config: dict[str, Any], folder: str | Path) -> Path:
+    """Train the stage that a resolved config describes, or go on with it.
+
+    Writes config.json, metrics.jsonl, checkpoints/, model.safetensors and, last, DONE
+    into the run folder. A finished run is left as it is.
+
+    Args:
+      config: plain dicts, lists and numbers, as `runtime.config.to_dict` gives.
+
+    Returns:
+      The path of the model file.
+
+    Raises:
+      UserError: unusable values, folders or files; nothing is overwritten.
+    """
+    stages = {"segmenter": _segmenter, "flow": _flow, "policy": _policy}
+    stage = config.get("stage")
+    if stage not in stages:
+        raise UserError(
+            f"the config has stage {stage!r}; expected {', '.join(stages)}; use "
+            "configs/segmenter.py, configs/flow.py or configs/policy.py"
+        )
+    prepared = stages[stage](config)
+    run = runs.open_run(folder, config, stage)
+    if runs.is_done(folder):
+        return Path(folder) / build.MODEL_FILE
+    trainer, finish = prepared(run)
+    state = _loop(trainer, config, folder, stage)
+    model = finish(state)
+    summary = {}
+    if trainer.eval_fn is not None:
+        summary = {k: float(v) for k, v in trainer.eval_fn(state).items()}
+    path = build.save_model(folder, model, {"format": "jaxseg", "run": run.hash})
+    runs.mark_done(folder, summary)
+    return path
+
+
+def _loop(trainer, config, folder, stage):
+    group = config["train"]
+    return loop.run_loop(
+        trainer,
+        folder,
+        steps=group["steps"],
+        save_every=group["save_every"],
+        eval_every=group["eval_every"],
+        log_every=config["log"]["every"],
+        tensorboard=config["log"]["tensorboard"],
+        description=f"train {stage}",
+    )
+
+
+def _optimizer(config: dict[str, Any]):
+    group = config["train"]
+    return optimizers.optimizer(
+        optimizers.OptimizerOptions(
+            name=group["optimizer"],
+            learning_rate=group["learning_rate"],
+            schedule=group["schedule"],
+            steps=group["steps"],
+            momentum=group["momentum"],
+            weight_decay=group["weight_decay"],
+            clip_norm=group["clip_norm"],
+        )
+    )
+
+
+def _devices(config: dict[str, Any]) -> dict[str, Any]:
+    count = config["runtime"]["devices"] or None
+    found = len(parallel.local_devices(count))
+    return {"num_devices": found, "how": config["runtime"]["how"]}
+
+
+def _sources(config: dict[str, Any], size: tuple[int, int]):
+    folder = config["data"]["prepared"]
+    return [
+        source.FrameSource(folder, split, size, cache=config["data"]["cache"])
+        for split in (TRAIN_SPLIT, POLICY_SPLIT)
+    ]
+
+
+def _segmenter(config):
+    settings = {"segmenter": config["segmenter"]}
+    train_frames, held_out = _sources(config, build.input_size(settings))
+
+    def prepared(run):
+        trainer = segmenter.trainer(
+            settings,
+            train_frames,
+            held_out,
+            augment.Augmentation(**config["augment"]),
+            _optimizer(config),
+            batch_size=config["train"]["batch_size"],
+            eval_frames=config["eval_frames"],
+            seed=config["seed"],
+            **_devices(config),
+        )
+        finish = lambda state: build.Model(
+            settings, {"segmenter": segmenter.variables(state)}
+        )
+        return trainer, finish
+
+    return prepared
+
+
+def _flow(config):
+    model = build.load_model(config["segmenter_run"], ["segmenter"])
+    settings = {"segmenter": model.settings["segmenter"], "flow": config["flow"]}
+    model = build.Model(settings, {"segmenter": model.variables["segmenter"]})
+    train_pairs, held_out = _sources(config, build.input_size(settings))
+    options = flow.Options(
+        batch_size=config["train"]["batch_size"],
+        max_gap=config["max_gap"],
+        warmup_steps=config["warmup_steps"],
+        warmup_motion=config["warmup_motion"],
+        flip=config["flip"],
+        eval_pairs=config["eval_pairs"],
+    )
+
+    def prepared(run):
+        trainer = flow.trainer(
+            model,
+            train_pairs,
+            held_out,
+            options,
+            _optimizer(config),
+            seed=config["seed"],
+            **_devices(config),
+        )
+        finish = lambda state: build.Model(
+            settings, {**model.variables, "flow": jax.device_get(state.params)}
+        )
+        return trainer, finish
+
+    return prepared
+
+
+def _policy(config):
+    model = build.load_model(config["flow_run"], ["segmenter", "flow"])
+    settings = {
+        **{name: model.settings[name] for name in ("segmenter", "flow")},
+        "policy": config["policy"],
+    }
+    devices = _devices(config)
+    recipe = policy.recipe(settings, devices["num_devices"])
+    frames = source.FrameSource(
+        config["data"]["prepared"], POLICY_SPLIT, build.input_size(settings)
+    )
+
+    def prepared(run):
+        tabled = config["policy"]["pairs"] == "tables"
+        kind = _tabled_episodes if tabled else _network_episodes
+        gradient, frozen, episodes_fn = kind(config, model, settings, frames, recipe)
+        group = config["policy"]
+
+        def batch_fn(step):
+            return policy.make_units(
+                episodes_fn(step),
+                group["episodes"],
+                group["trials"],
+                recipe.split_trials,
+            )
+
+        trainer = policy.trainer(
+            settings,
+            gradient,
+            frozen,
+            batch_fn,
+            _optimizer(config),
+            seed=config["seed"],
+            **devices,
+        )
+        finish = lambda state: build.Model(
+            settings, {**model.variables, "policy": jax.device_get(state.params)}
+        )
+        return trainer, finish
+
+    return prepared
+
+
+def _network_episodes(config, model, settings, frames, recipe):
+    """Episodes drawn from the whole split, networks run on the fly."""
+    group = config["policy"]
+    framework = build.framework(settings)
+    score_fn = build.score_fn(settings, group["pseudo_labels"])
+
+    def episode_fn(frozen, clip):
+        return dynamic.prepare(
+            framework,
+            frozen,
+            clip,
+            score_fn=score_fn,
+            pseudo_labels=group["pseudo_labels"],
+        )
+
+    def episodes_fn(step):
+        starts = sampling.clip_starts(
+            frames, config["seed"], step, group["episodes"], group["episode_length"]
+        )
+        clips = [frames.clip(start, group["episode_length"]) for start in starts]
+        images, labels = (np.stack(arrays) for arrays in zip(*clips, strict=True))
+        return dynamic.Clip(images, labels)
+
+    gradient = policy.gradient_fn(
+        recipe,
+        build.pair_fn(settings, group["pseudo_labels"]),
+        build.policy_fn(settings),
+        episode_fn=episode_fn,
+        each=lambda fn: lambda units: jax.lax.map(fn, units),
+    )
+    networks = {name: model.variables[name] for name in ("segmenter", "flow")}
+    return gradient, networks, episodes_fn
+
+
+def _tabled_episodes(config, model, settings, frames, recipe):
+    """Episodes drawn from a pool of clips whose pairs were computed once."""
+    group = config["policy"]
+    pool = _pool(config, model, frames)
+
+    def episodes_fn(step):
+        draw = np.random.default_rng((config["seed"], step))
+        clips = draw.choice(
+            group["pool"], group["episodes"], replace=group["pool"] < group["episodes"]
+        )
+        return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
+
+    gradient = policy.gradient_fn(
+        recipe, dynamic.pooled_pair, build.policy_fn(settings)
+    )
+    return gradient, pool, episodes_fn
+
+
+def _pool(config, model, frames) -> dynamic.PairTable:
+    """Read or compute the tables of the pool; they lie beside the model of F."""
+    group = config["policy"]
+    length, count = group["episode_length"], group["pool"]
+    starts = sampling.clip_starts(frames, config["seed"], 0, count, length)
+    name = tables.digest(model, data_digest(config), group["pseudo_labels"])
+    folder = Path(config["flow_run"]) / "tables" / name
+    pairs = length * (length - 1) // 2
+    with progress.bar(count * pairs, 0, "pair tables") as bar:
+        found = [
+            tables.clip_table(
+                model,
+                lambda start=start: frames.clip(start, length),
+                folder / f"{frames.split}-{start}-{length}.npz",
+                pseudo_labels=group["pseudo_labels"],
+                progress=bar.advance,
+            )
+            for start in starts
+        ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+
+
+def data_digest(config: dict[str, Any]) -> str:
+    """Return hex digits that identify the prepared frames of a config."""
+    index = Path(config["data"]["prepared"], "index.json").read_bytes()
+    return hashlib.sha256(index).hexdigest()
