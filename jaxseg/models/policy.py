@@ -10,25 +10,40 @@ import jax.numpy as jnp
 from jaxseg.models import layers
 from jaxseg.types import Array
 
+_BIAS = 0.1  # of every fully connected layer at the start, as in DVSNet
+
 
 class PolicyNet(nn.Module):
     """Score the two actions: 0 keeps the key frame (non-key), 1 takes a new one (key).
 
     `key_bias` is added to the key logit's bias at the start, so that training can
-    begin with few keys.
+    begin with few keys. He-like weights alone move the two logits apart by about 1
+    either way, as the seed has it; a small `action_scale`, a factor on the last
+    layer's first weights, leaves the bias to decide.
     """
 
     conv_channels: int = 96
     hidden: tuple[int, ...] = (1024, 1024, 128)
     key_bias: float = 0.0
+    action_scale: float = 1.0
 
     def setup(self):
         self.conv = layers.Conv(self.conv_channels, name="Conv0")
         self.dense = [
-            _dense(features, name=f"FC{index}")
+            nn.Dense(
+                features,
+                kernel_init=layers.he_init,
+                bias_init=nn.initializers.constant(_BIAS),
+                name=f"FC{index}",
+            )
             for index, features in enumerate(self.hidden)
         ]
-        self.actions = _dense(2, self.key_bias, name=f"FC{len(self.hidden)}")
+        self.actions = nn.Dense(
+            2,
+            kernel_init=self._init_actions,
+            bias_init=self._init_action_bias,
+            name=f"FC{len(self.hidden)}",
+        )
 
     def __call__(
         self, deviation: Array, key_ratio: Array, key_distance: Array
@@ -53,9 +68,8 @@ class PolicyNet(nn.Module):
         history = jnp.stack([key_ratio, key_distance], axis=-1).astype(trunk.dtype)
         return self.actions(jnp.concatenate([trunk, history], axis=-1))
 
+    def _init_actions(self, rng, shape, dtype=jnp.float32) -> Array:
+        return self.action_scale * layers.he_init(rng, shape, dtype)
 
-def _dense(features: int, last_bias: float = 0.0, **kwargs) -> nn.Dense:
-    def bias_init(rng, shape, dtype=jnp.float32):
-        return jnp.full(shape, 0.1, dtype).at[-1].add(last_bias)
-
-    return nn.Dense(features, kernel_init=layers.he_init, bias_init=bias_init, **kwargs)
+    def _init_action_bias(self, rng, shape, dtype=jnp.float32) -> Array:
+        return jnp.array([_BIAS, _BIAS + self.key_bias], dtype)

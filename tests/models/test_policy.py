@@ -57,3 +57,9 @@ def test_key_bias_moves_the_key_logit_alone():
     np.testing.assert_allclose(
         logits[-2.0] - logits[0.0], np.tile([0.0, -2.0], (3, 1)), atol=1e-6
     )
+
+
+def test_small_action_scale_leaves_the_first_decision_to_the_bias():
+    network = policy.PolicyNet(4, (8, 6), key_bias=-3.0, action_scale=1e-3)
+    logits, _ = network.init_with_output(jax.random.key(0), *_inputs())
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], -3.0, atol=0.05)
