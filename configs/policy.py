@@ -27,6 +27,7 @@ def get_config(arg: str = "vw300"):
         "conv_channels": 96,
         "hidden": (1024, 1024, 128),
         "key_bias": 0.0,  # added to the key logit at the start
+        "action_scale": 1.0,  # of the last layer's first weights
         # An episode.
         "episode_length": 270,
         "episodes": 8,  # of a mini-batch
@@ -55,11 +56,12 @@ def get_config(arg: str = "vw300"):
         config.policy.conv_channels = 32
         config.policy.hidden = (128, 128, 64)
         config.policy.key_bias = -3.0
+        config.policy.action_scale = 0.01
         config.policy.cap_by_budget = True
         config.policy.baseline = "leave_one_out"
         config.policy.episode_length = 150
         config.policy.pairs = "tables"
-        config.policy.pool = 16
+        config.policy.pool = 12
         config.train.steps = 60
     if arg == "smoke":
         config.policy.conv_channels = 8

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxseg import dynamic
 from jaxseg.errors import UserError
 from jaxseg.models import flownet, policy, segmenter
-from jaxseg.ops import iou, resize, warp
+from jaxseg.ops import fusion, iou, resize, warp
 from jaxseg.runtime import weights
 from jaxseg.types import Array, Variables
 
@@ -120,6 +120,7 @@ def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
         conv_channels=p["conv_channels"],
         hidden=tuple(p["hidden"]),
         key_bias=p["key_bias"],
+        action_scale=p["action_scale"],
     )
 
 
@@ -127,7 +128,7 @@ def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
     """Return deep feature flow on posteriors (section 3.1) with these networks.
 
     N_feat gives the softmax posterior at the decoder grid; F runs at its own input
-    size, its flow and scale fields are resized to the posterior's grid; N_task
+    size, with its first convolution computed once a frame; its flow and scale fields are resized to the posterior's grid; N_task
     upsamples to the segmenter's input size and takes the argmax. Variables are those
     of a `Model`. The same settings give the same object, so compiled functions are
     reused.
@@ -151,10 +152,13 @@ def _framework(text: str) -> dynamic.Framework:
         return labels_of(features, label_size)
 
     def view_fn(variables, image):
-        return shrink(image, flow_size)
+        image = shrink(image, flow_size)[None]
+        return flow.apply(variables["flow"], image, method=flow.embed)[0]
 
     def motion_fn(variables, view, key_view):
-        motion = flow.apply(variables["flow"], view[None], key_view[None])
+        motion = flow.apply(
+            variables["flow"], view[None], key_view[None], method=flow.compare
+        )
         return jax.tree.map(lambda x: x[0], motion)
 
     return dynamic.Framework(
@@ -174,7 +178,7 @@ def propagate(
     grid = features.shape[:2]
     flow = resize.resize_flow(motion.flow, grid)
     scale = resize.resize_bilinear(motion.scale, grid)
-    return warp.warp(features, flow, border) * scale
+    return fusion.materialise(warp.warp(features, flow, border) * scale)
 
 
 def labels_of(features: Array, size: tuple[int, int]) -> Array:

@@ -17,8 +17,8 @@ where it was; when all is done it says so and shows the results again. The stage
 the commands `dataset`, `train` and `evaluate` with the preset `synthetic`.
 """
 ETAS = (0.06, 0.14)
-VIDEOS = {"A": 8, "B": 8, "C": 12}
-FRAMES = {"A": 240, "B": 240, "C": 150}
+VIDEOS = {"A": 20, "B": 12, "C": 12}
+FRAMES = {"A": 80, "B": 150, "C": 150}
 SIZE = 160
 ACTIVITY = 1.5
 

@@ -62,6 +62,26 @@ def clip_starts(
     return _starts(frames.runs, length, _generator(seed, step, _CLIPS), num_clips)
 
 
+def spread_clips(frames: source.FrameSource, num_clips: int, length: int) -> np.ndarray:
+    """Return starts of clips of `length` frames, spread evenly over the split.
+
+    int64 [num_clips], without chance: with V videos of just that length and V clips,
+    every video gives one. Raises UserError where a clip fits nowhere, or where there
+    are fewer places than clips.
+    """
+    places = np.concatenate(
+        [np.arange(r.start, r.start + r.length - length + 1) for r in frames.runs]
+    )
+    if len(places) < num_clips:
+        raise UserError(
+            f"split {frames.split}: {len(places)} places for clips of {length} frames, "
+            f"the longest run has {_longest(frames.runs)}; expected {num_clips}; ask "
+            "for fewer or shorter clips or prepare longer videos"
+        )
+    share = (np.arange(num_clips) + 0.5) / num_clips
+    return places[(share * len(places)).astype(np.int64)].astype(np.int64)
+
+
 def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
     return np.random.default_rng((seed, step, stream))
 

@@ -1,6 +1,6 @@
 """Train the flow network F with N frozen, on the segmentation that it propagates."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,8 @@ def trainer(
     """
     settings, frozen = model.settings, dict(model.variables)
     size = build.input_size(settings)
-    framework = build.framework(settings)
+    framework, net = build.framework(settings), build.flow_net(settings)
+    flow_size = build.input_size(settings, "flow")
     rng = jax.random.key(seed)
     frozen = parallel.place(frozen, num_devices)
 
@@ -96,15 +97,13 @@ def trainer(
         return losses.posterior_cross_entropy(propagated, batch.labels)
 
     def warmup_loss(params, frozen, batch, rng):
-        variables = {**frozen, "flow": params}
-
         def error(index, image):
-            view = framework.view_fn(variables, image)
+            key = build.shrink(image, flow_size)
             true = random_flow(
-                jax.random.fold_in(rng, index), view.shape[:2], options.warmup_motion
+                jax.random.fold_in(rng, index), flow_size, options.warmup_motion
             )
-            moved = warp.warp(view, true)  # moved(p) = view(p + true(p))
-            found = framework.motion_fn(variables, moved, view).flow
+            moved = warp.warp(key, true)  # moved(p) = key(p + true(p))
+            found = net.apply(params, moved[None], key[None]).flow[0]
             return end_point_error(found, true)
 
         return jax.vmap(error)(batch.index, batch.current).mean()

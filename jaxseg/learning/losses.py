@@ -1,5 +1,7 @@
 """Losses of the two networks that are frozen while the policy learns."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -8,14 +10,26 @@ from jaxseg.types import Array
 IGNORE = 255
 
 
-def cross_entropy(logits: Array, labels: Array, *, ignore: int = IGNORE) -> Array:
+def cross_entropy(
+    logits: Array,
+    labels: Array,
+    *,
+    label_weights: Sequence[float] = (),
+    ignore: int = IGNORE,
+) -> Array:
     """Return the mean softmax cross-entropy over the pixels that are not ignored.
 
     Args:
       logits: [..., H, W, C].
       labels: [..., H, W] classes; `ignore` marks pixels that count nothing.
+      label_weights: of the C classes, for rare ones (as the flag of that name in
+        tensorflow/models, research/deeplab/train.py); empty = all 1. The mean is over
+        pixels, not over weights.
     """
-    return _masked_mean(jax.nn.log_softmax(logits), labels, ignore)
+    log_probabilities = jax.nn.log_softmax(logits)
+    if len(label_weights):
+        log_probabilities = log_probabilities * jnp.asarray(label_weights)
+    return _masked_mean(log_probabilities, labels, ignore)
 
 
 def posterior_cross_entropy(

@@ -1,5 +1,6 @@
 """Train the image segmentation network N."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,7 @@ def trainer(
     *,
     batch_size: int,
     eval_frames: int,
+    label_weights: Sequence[float] = (),
     seed: int,
     num_devices: int | None = None,
     how: str = "pmap",
@@ -75,7 +77,10 @@ def trainer(
                 rngs={"dropout": jax.random.fold_in(rng, batch.index[0])},
             )
             logits = resize.resize_bilinear(logits, batch.labels.shape[-2:])
-            return losses.cross_entropy(logits, batch.labels), updated["batch_stats"]
+            loss = losses.cross_entropy(
+                logits, batch.labels, label_weights=label_weights
+            )
+            return loss, updated["batch_stats"]
 
         (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         return parallel.mean_over_devices((grads, stats, loss))

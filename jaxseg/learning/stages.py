@@ -111,6 +111,7 @@ def _segmenter(config):
             _optimizer(config),
             batch_size=config["train"]["batch_size"],
             eval_frames=config["eval_frames"],
+            label_weights=config["label_weights"],
             seed=config["seed"],
             **_devices(config),
         )
@@ -253,7 +254,7 @@ def _pool(config, model, frames) -> dynamic.PairTable:
     """Read or compute the tables of the pool; they lie beside the model of F."""
     group = config["policy"]
     length, count = group["episode_length"], group["pool"]
-    starts = sampling.clip_starts(frames, config["seed"], 0, count, length)
+    starts = sampling.spread_clips(frames, count, length)
     name = tables.digest(model, data_digest(config), group["pseudo_labels"])
     folder = Path(config["flow_run"]) / "tables" / name
     pairs = length * (length - 1) // 2

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.models import layers
+from jaxseg.ops import convolution
 from jaxseg.types import Array
 
 # Training divides flow by 20 pixels; at stride 4 that is 5 pixels of the grid.
@@ -26,6 +27,10 @@ class FlowOutput(NamedTuple):
     deviation: Array  # [B, h6, w6, c6], conv6_1 after its LeakyReLU
 
 
+def _normalise(frames: Array) -> Array:
+    return layers.images_to_float(frames) / 255.0
+
+
 def _small_init(rng, shape, dtype=jnp.float32) -> Array:
     return 0.01 * layers.he_init(rng, shape, dtype)
 
@@ -34,6 +39,36 @@ def _bilinear_init(rng, shape, dtype=jnp.float32) -> Array:
     line = np.array([0.25, 0.75, 0.75, 0.25])
     plane = np.outer(line, line)[:, :, None, None] * np.eye(shape[2])
     return jnp.asarray(plane, dtype)
+
+
+class PairConv(nn.Module):
+    """A convolution of two images on top of one another, whole or by halves."""
+
+    features: int
+    kernel_size: int
+    stride: int
+
+    def setup(self):
+        shape = (self.kernel_size, self.kernel_size, 6, self.features)
+        self.kernel = self.param("kernel", layers.he_init, shape)
+        self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
+
+    def __call__(self, pair: Array) -> Array:
+        """Convolve a pair [B, H, W, 6]."""
+        return self._convolve(pair, self.kernel) + self.bias
+
+    def halves(self, frames: Array) -> Array:
+        """Convolve frames [B, H, W, 3] in the first and in the second place."""
+        kernel = jnp.concatenate([self.kernel[:, :, :3], self.kernel[:, :, 3:]], -1)
+        return self._convolve(frames, kernel)
+
+    def offset(self) -> Array:
+        """Return the bias."""
+        return self.bias
+
+    def _convolve(self, x: Array, kernel: Array) -> Array:
+        padding = (((self.kernel_size - 1) // 2,) * 2,) * 2
+        return convolution.conv(x, kernel, self.stride, padding=padding)
 
 
 class FlowNetS(nn.Module):
@@ -62,7 +97,7 @@ class FlowNetS(nn.Module):
         def upsample():
             return layers.Deconv(2, kernel_init=_bilinear_init)
 
-        self.conv1 = conv(1, 7, 2)
+        self.conv1 = PairConv(base, 7, 2)
         self.conv2 = conv(2, 5, 2)
         self.conv3, self.conv3_1 = conv(4, 5, 2), conv(4, 3, 1)
         self.conv4, self.conv4_1 = conv(8, 3, 2), conv(8, 3, 1)
@@ -85,7 +120,23 @@ class FlowNetS(nn.Module):
 
     def __call__(self, current: Array, key: Array) -> FlowOutput:
         """Compare `current` with `key`, both [B, H, W, 3]."""
-        skips = self._encode(current, key)
+        return self._decode(self._encode(self._join(current, key)))
+
+    def embed(self, frames: Array) -> Array:
+        """Return conv1's answer to frames [B, H, W, 3] in either role, [B, h1, w1, 2c].
+
+        The first convolution is linear in the pair, so its halves for the current and
+        for the key frame (c channels each, no bias yet) can be computed once a frame.
+        """
+        return self.conv1.halves(_normalise(frames))
+
+    def compare(self, current: Array, key: Array) -> FlowOutput:
+        """Compare two frames given as `embed` returned them; equals `__call__`."""
+        channels = current.shape[-1] // 2
+        joined = current[..., :channels] + key[..., channels:]
+        return self._decode(self._encode(joined + self.conv1.offset()))
+
+    def _decode(self, skips: dict[str, Array]) -> FlowOutput:
         x = skips["6"]
         flow = self.predict_flow6(x)
         x = self._refine(x, flow, skips["5"], self.deconv5, self.upsample_flow6to5)
@@ -100,13 +151,15 @@ class FlowNetS(nn.Module):
 
     def deviation(self, current: Array, key: Array) -> Array:
         """Return the deviation [B, h6, w6, c6] alone, without running the decoder."""
-        return self._encode(current, key)["6"]
+        return self._encode(self._join(current, key))["6"]
 
-    def _encode(self, current: Array, key: Array) -> dict[str, Array]:
-        frames = [layers.images_to_float(frame) for frame in (current, key)]
-        x = jnp.concatenate(frames, axis=-1) / 255.0
+    def _join(self, current: Array, key: Array) -> Array:
+        pair = jnp.concatenate([_normalise(current), _normalise(key)], axis=-1)
+        return self.conv1(pair)
+
+    def _encode(self, x: Array) -> dict[str, Array]:
         act = layers.leaky_relu
-        x = act(self.conv1(x))
+        x = act(x)
         skips = {"2": act(self.conv2(x))}
         skips["3"] = act(self.conv3_1(act(self.conv3(skips["2"]))))
         skips["4"] = act(self.conv4_1(act(self.conv4(skips["3"]))))

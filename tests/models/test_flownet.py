@@ -89,3 +89,15 @@ def test_flow_is_five_times_its_head(small):
     _, state = jax.jit(apply)(variables, current, key)
     (head,) = state["intermediates"]["predict_flow2"]["__call__"]
     np.testing.assert_allclose(output.flow, 5 * head, rtol=1e-4, atol=1e-6)
+
+
+def test_comparing_embedded_frames_equals_comparing_frames():
+    net = flownet.FlowNetS(8, num_classes=5)
+    draw = np.random.default_rng(0)
+    current, key = draw.integers(0, 255, (2, 3, 50, 61, 3)).astype(np.uint8)
+    variables = net.init(jax.random.key(0), current, key)
+    embedded = [net.apply(variables, frame, method="embed") for frame in (current, key)]
+    split = net.apply(variables, *embedded, method="compare")
+    for found, expected in zip(split, net.apply(variables, current, key), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
