@@ -74,10 +74,12 @@ def flow(arg: str) -> ml_collections.ConfigDict:
     """Architecture of F: FlowNet2-s (thin); 64 base channels give FlowNet2-S."""
     group = ml_collections.ConfigDict()
     group.base_channels = 24
+    group.mean = (0.0, 0.0, 0.0)  # taken off RGB; DVSNet takes none
     group.border = "clamp"  # or "zero"
     group.input_size = 513
     if arg != "vw300":
         group.base_channels = 12
+        group.mean = (123.15, 115.9, 103.06)  # Deep Feature Flow's
         group.input_size = 49
     if arg == "smoke":
         group.base_channels = 4
@@ -98,6 +100,7 @@ def train(
     group.momentum = 0.9
     group.weight_decay = 0.0
     group.clip_norm = 0.0
+    group.initial_scale = 1.0  # first accumulator of rmsprop, as TensorFlow 1 has it
     group.save_every = 100
     group.eval_every = 0  # 0 = at the end only
     return group

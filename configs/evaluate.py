@@ -28,6 +28,10 @@ def get_config(arg: str = "vw300"):
     config.title = "300VW, set C"
     if arg != "vw300":
         config.clip_length = 0
+        config.thresholds = (
+            *(0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08),
+            *(0.1, 0.13, 0.17, 0.22, 0.3, 0.4, 0.5),
+        )
         config.title = "Synthetic face videos (rendered), set C"
     if arg == "smoke":
         config.fixed = (1, 2, 4)

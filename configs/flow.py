@@ -29,9 +29,10 @@ def get_config(arg: str = "vw300"):
     config.train.save_every = 1_000
     config.train.eval_every = 1_000
     if arg != "vw300":
-        config.warmup_steps = 300
-        config.train = common.train(600, 16, "adam", 1e-3, "poly")
-        config.train.save_every = 100
+        config.warmup_steps = 1000
+        config.warmup_motion = 0.07
+        config.train = common.train(1600, 16, "adam", 2e-3, "poly")
+        config.train.save_every = 200
         config.eval_pairs = 128
     if arg == "smoke":
         config.warmup_steps = 2

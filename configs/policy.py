@@ -5,8 +5,9 @@
 
 `vw300` is the paper's recipe to the letter. `synthetic` is the same recipe with the
 named options that make it learn within minutes on two cores: a start at few keys
-(`key_bias`), the cap by budget, leave-one-out advantages, a larger step, and pair
-tables of a pool of clips instead of networks run on the fly.
+(`key_bias`), the cap by budget, the key that breaks the budget unpaid, leave-one-out
+advantages, a larger step that decays, and pair tables of a pool of clips instead of
+networks run on the fly.
 """
 
 from configs import common
@@ -56,13 +57,17 @@ def get_config(arg: str = "vw300"):
         config.policy.conv_channels = 32
         config.policy.hidden = (128, 128, 64)
         config.policy.key_bias = -3.0
-        config.policy.action_scale = 0.01
+        config.policy.action_scale = 0.1
         config.policy.cap_by_budget = True
+        config.policy.pay_break = False
         config.policy.baseline = "leave_one_out"
         config.policy.episode_length = 150
         config.policy.pairs = "tables"
         config.policy.pool = 12
-        config.train.steps = 60
+        config.train.steps = 120
+        config.train.learning_rate = 2e-3
+        config.train.schedule = "cosine"
+        config.train.initial_scale = 0.0
     if arg == "smoke":
         config.policy.conv_channels = 8
         config.policy.hidden = (16, 16, 8)

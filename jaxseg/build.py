@@ -110,6 +110,7 @@ def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:
     return flownet.FlowNetS(
         base_channels=settings["flow"]["base_channels"],
         num_classes=settings["segmenter"]["num_classes"],
+        mean=tuple(settings["flow"]["mean"]),
     )
 
 
@@ -128,8 +129,9 @@ def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
     """Return deep feature flow on posteriors (section 3.1) with these networks.
 
     N_feat gives the softmax posterior at the decoder grid; F runs at its own input
-    size, with its first convolution computed once a frame; its flow and scale fields are resized to the posterior's grid; N_task
-    upsamples to the segmenter's input size and takes the argmax. Variables are those
+    size, with its first convolution computed once a frame; its flow and scale fields
+    are resized to the posterior's grid; N_task upsamples to the segmenter's input size
+    and takes the argmax. Variables are those
     of a `Model`. The same settings give the same object, so compiled functions are
     reused.
     """

@@ -105,8 +105,8 @@ def _synthesize(args) -> None:
 
     if min(*args.videos, *args.frames, args.size) < 1:
         raise UserError(
-            "a count or the size is below 1; expected positive numbers; change --videos, "
-            "--frames or --size"
+            "a count or the size is below 1; expected positive numbers; change "
+            "--videos, --frames or --size"
         )
     with progress.bar(sum(args.videos), 0, "render videos") as bar:
         render.render_dataset(

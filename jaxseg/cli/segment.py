@@ -67,8 +67,8 @@ def run(args, rest: list[str]) -> None:
         )
     print(
         f"{found.frames} frames, {found.keys} of them key (average key interval "
-        f"{found.frames / found.keys:.1f}); {found.key_milliseconds:.1f} ms a key frame "
-        f"and {found.non_key_milliseconds:.1f} ms another (medians)"
+        f"{found.frames / found.keys:.1f}); {found.key_milliseconds:.1f} ms a key "
+        f"frame and {found.non_key_milliseconds:.1f} ms another (medians)"
     )
     print(f"overlay: {args.out}")
     print(f"log: {found.log}")

@@ -27,17 +27,17 @@ def curve_table(path: str | Path) -> str:
 
 
 def comparison_lines(found: dict[str, Any]) -> str:
-    """Return one line per policy: its key rate and its lead over random keys."""
+    """Return two lines a policy: its key rate and its lead over random keys."""
     lines = []
     for policy in found["policies"]:
-        lead = policy["miou_over_random"]
-        lines.append(
+        lead = {name: 100 * value for name, value in policy["miou_over_random"].items()}
+        lines += [
             f"eta {policy['eta']:g}: sampled without the stop rule, "
-            f"{policy['key_rate']:.4f} keys a decision ({policy['key_rate_over_eta']:.2f} eta), AKI "
-            f"{policy['aki']:.1f}; mIoU over random keys at that AKI "
-            f"{100 * lead['mean']:+.2f} points, 95 % interval "
-            f"[{100 * lead['low']:+.2f}, {100 * lead['high']:+.2f}]"
-        )
+            f"{policy['key_rate']:.4f} keys a decision "
+            f"({policy['key_rate_over_eta']:.2f} eta), AKI {policy['aki']:.1f};",
+            f"    mIoU over random keys at that AKI {lead['mean']:+.2f} points, "
+            f"95 % interval [{lead['low']:+.2f}, {lead['high']:+.2f}]",
+        ]
     return "\n".join(lines)
 
 

@@ -51,8 +51,8 @@ def trainer(
 
     Pairs are 1 to `max_gap` frames apart, the key first; the loss is the cross-entropy
     of the propagated posterior (Deep Feature Flow with N frozen; section 4.2). For the
-    first `warmup_steps` the key frame is the current one moved by a known random
-    smooth motion, and the loss is the end-point error.
+    first `warmup_steps` the current frame is the key one moved by a known random smooth
+    motion, and the loss is the end-point error, summed over the five levels of F.
 
     Args:
       model: settings of segmenter and flow; variables of the segmenter.
@@ -103,8 +103,8 @@ def trainer(
                 jax.random.fold_in(rng, index), flow_size, options.warmup_motion
             )
             moved = warp.warp(key, true)  # moved(p) = key(p + true(p))
-            found = net.apply(params, moved[None], key[None]).flow[0]
-            return end_point_error(found, true)
+            levels = net.apply(params, moved[None], key[None], method=net.pyramid)
+            return sum(end_point_error(found[0], true) for found in levels)
 
         return jax.vmap(error)(batch.index, batch.current).mean()
 
@@ -143,7 +143,7 @@ def trainer(
 
 
 def random_flow(rng: PRNGKey, size: tuple[int, int], motion: float) -> Array:
-    """Draw a smooth flow [h, w, 2]: a shift, a small affine part and waves of a 4 x 4 grid.
+    """Draw a smooth flow [h, w, 2]: a shift, an affine part and waves of a 4 x 4 grid.
 
     Args:
       motion: scale of the displacement, in widths of the frame.

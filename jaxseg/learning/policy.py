@@ -23,7 +23,7 @@ from jaxseg.types import Array, Metrics, Params, PRNGKey
 
 
 class Units(NamedTuple):
-    """A mini-batch, U units of k trials each; the leading axis is split over devices."""
+    """A mini-batch, U units of k trials; the leading axis is split over devices."""
 
     episode: Any  # [U, ...] clips or pooled episodes
     episode_index: Array  # [U] int32, which episode of the mini-batch

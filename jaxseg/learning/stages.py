@@ -80,6 +80,7 @@ def _optimizer(config: dict[str, Any]):
             momentum=group["momentum"],
             weight_decay=group["weight_decay"],
             clip_norm=group["clip_norm"],
+            initial_scale=group["initial_scale"],
         )
     )
 
