@@ -5,18 +5,22 @@ from pathlib import Path
 
 NUM_DEVICES = 4
 
-# JAX reads these once, when it starts its backend: before any test imports it.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# JAX reads these once, when it starts its backend: before any test imports it. They
+# replace what the environment says, which may name other devices.
+os.environ["JAX_PLATFORMS"] = "cpu"
 _FLAGS = {
     "--xla_force_host_platform_device_count": NUM_DEVICES,
     # A slow machine with few cores would otherwise abort inside an all-reduce.
     "--xla_cpu_collective_call_terminate_timeout_seconds": 300,
 }
-for _name, _value in _FLAGS.items():
-    if _name not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = (
-            f"{os.environ.get('XLA_FLAGS', '')} {_name}={_value}".strip()
-        )
+_OTHERS = [
+    flag
+    for flag in os.environ.get("XLA_FLAGS", "").split()
+    if flag.partition("=")[0] not in _FLAGS
+]
+os.environ["XLA_FLAGS"] = " ".join(
+    _OTHERS + [f"{name}={value}" for name, value in _FLAGS.items()]
+)
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
