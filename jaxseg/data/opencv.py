@@ -1,4 +1,4 @@
-"""The one import of OpenCV in the data layer, with an error that says what to do."""
+"""The one import of OpenCV, with an error that says what to do."""
 
 from jaxseg.errors import UserError
 

@@ -2,9 +2,9 @@
 
 import math
 
-import cv2
 import numpy as np
 
+from jaxseg.data.opencv import cv2
 from jaxseg.data.synthetic import (
     draw,
     dress,

@@ -7,8 +7,9 @@ the not-a-knot cubic spline over the parameter 1..n, as the masks of 300VW-Mask 
 
 import functools
 
-import cv2
 import numpy as np
+
+from jaxseg.data.opencv import cv2
 
 _SHIFT = 4
 _BITS = 1 << _SHIFT

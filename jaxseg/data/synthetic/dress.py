@@ -3,9 +3,9 @@
 Units are the head's; the origin is the middle of the neck, below the jaw.
 """
 
-import cv2
 import numpy as np
 
+from jaxseg.data.opencv import cv2
 from jaxseg.data.synthetic import face
 
 WIDTH = 3.2

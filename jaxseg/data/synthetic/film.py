@@ -2,8 +2,9 @@
 
 import math
 
-import cv2
 import numpy as np
+
+from jaxseg.data.opencv import cv2
 
 
 def blur(image: np.ndarray, speed, centre, unit: float) -> np.ndarray:

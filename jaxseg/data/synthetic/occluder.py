@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
+
+from jaxseg.data.opencv import cv2
 
 TEXELS = 96
 KINDS = ("hand", "microphone", "mug")

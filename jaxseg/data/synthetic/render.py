@@ -20,9 +20,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from jaxseg.data.opencv import cv2
 from jaxseg.data.synthetic import compose, motion
 from jaxseg.errors import UserError
 

@@ -3,9 +3,9 @@
 import math
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
+from jaxseg.data.opencv import cv2
 from jaxseg.data.synthetic import face
 
 

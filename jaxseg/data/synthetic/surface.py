@@ -8,8 +8,9 @@ one small ray search followed by image look-ups.
 import math
 from typing import NamedTuple
 
-import cv2
 import numpy as np
+
+from jaxseg.data.opencv import cv2
 
 EXTENT = 1.95
 _HALF = 1.9
