@@ -3,18 +3,20 @@
     jaxseg train --config=configs/policy.py:synthetic --run=runs/eta06 \
         --config.policy.eta=0.06
 
-`vw300` is the paper's recipe to the letter. `synthetic` is the same recipe with the
-named options that make it learn within minutes on two cores: a start at few keys
-(`key_bias`), the cap by budget, the key that breaks the budget unpaid, leave-one-out
-advantages, a larger step that decays, and pair tables of a pool of clips instead of
-networks run on the fly.
+`paper` (the default; `vw300` is another name for it) is the paper's recipe to the
+letter. `synthetic` is the same recipe with the named options that make it learn within
+minutes on two cores: a start at few keys (`key_bias`, `action_scale`), the cap by
+budget, the key that breaks the budget unpaid (`pay_break`), leave-one-out advantages,
+a larger step that decays and no slow start of RMSProp (`initial_scale`), a smaller
+policy, episodes of 150 frames, and pair tables of a pool of clips instead of networks
+run on the fly.
 """
 
 from configs import common
 
 
-def get_config(arg: str = "vw300"):
-    arg = common.preset(arg)
+def get_config(arg: str = "paper"):
+    arg = common.preset("vw300" if arg == "paper" else arg)
     config = common.base(arg, "policy")
     # The run folder that holds N and F.
     config.flow_run = {

@@ -65,7 +65,13 @@ def load_model(run: str | Path, need: Sequence[str]) -> Model:
             "folder of a later stage"
         )
     for name in settings:
-        template = jax.eval_shape(functools.partial(init, settings, name), 0)
+        try:
+            template = jax.eval_shape(functools.partial(init, settings, name), 0)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} has settings of {name} that this version does not understand "
+                f"({error}); expected a file that it wrote; train that stage again"
+            ) from error
         weights.check_like(template, variables[name], f"{name} of {path}")
     return Model(settings, jax.tree.map(jnp.asarray, variables))
 
@@ -129,11 +135,10 @@ def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
     """Return deep feature flow on posteriors (section 3.1) with these networks.
 
     N_feat gives the softmax posterior at the decoder grid; F runs at its own input
-    size, with its first convolution computed once a frame; its flow and scale fields
-    are resized to the posterior's grid; N_task upsamples to the segmenter's input size
-    and takes the argmax. Variables are those
-    of a `Model`. The same settings give the same object, so compiled functions are
-    reused.
+    size; its flow and scale fields are resized to the posterior's grid; N_task
+    upsamples to the segmenter's input size and takes the argmax. Variables are those
+    of a `Model`. The same settings give the same object, so that compiled functions
+    are reused.
     """
     keep = {name: settings[name] for name in ("segmenter", "flow")}
     return _framework(json.dumps(keep, sort_keys=True))
@@ -153,13 +158,20 @@ def _framework(text: str) -> dynamic.Framework:
     def task_fn(variables, features):
         return labels_of(features, label_size)
 
+    # Half of F's encoder on a CPU is its first convolution, so there a view is its
+    # answer. Elsewhere that would cost more memory traffic than it saves.
+    embed = jax.default_backend() == "cpu"
+
     def view_fn(variables, image):
-        image = shrink(image, flow_size)[None]
-        return flow.apply(variables["flow"], image, method=flow.embed)[0]
+        image = shrink(image, flow_size)
+        if not embed:
+            return image
+        return flow.apply(variables["flow"], image[None], method=flow.embed)[0]
 
     def motion_fn(variables, view, key_view):
+        method = flow.compare if embed else None
         motion = flow.apply(
-            variables["flow"], view[None], key_view[None], method=flow.compare
+            variables["flow"], view[None], key_view[None], method=method
         )
         return jax.tree.map(lambda x: x[0], motion)
 
@@ -190,9 +202,9 @@ def labels_of(features: Array, size: tuple[int, int]) -> Array:
 
 def shrink(image: Array, size: tuple[int, int]) -> Array:
     """Resize an image [H, W, 3] for F, averaging where it becomes smaller."""
-    image = image.astype(jnp.float32)
     if image.shape[:2] == size:
         return image
+    image = image.astype(jnp.float32)
     return jax.image.resize(image, (*size, 3), "linear", antialias=True)
 
 

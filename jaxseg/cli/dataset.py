@@ -81,6 +81,12 @@ def add_parser(subparsers) -> None:
     ready.add_argument(
         "--splits", metavar="FOLDER", help="where A.txt, B.txt, C.txt lie"
     )
+    ready.add_argument(
+        "--label-ids",
+        metavar="ID:CLASS,...",
+        help="meaning of the numbers in 300VW-Mask's label images, for example "
+        "0:0,50:1,100:2,150:3,200:4 (default: they are the classes)",
+    )
     ready.add_argument("--on-damage", default="error", choices=("error", "skip"))
     ready.add_argument(
         "--image-size",
@@ -103,10 +109,16 @@ def _synthesize(args) -> None:
     from jaxseg.data.synthetic import render
     from jaxseg.runtime import progress
 
-    if min(*args.videos, *args.frames, args.size) < 1:
+    if min(*args.videos, *args.frames) < 1 or args.size < 32 or args.seed < 0:
         raise UserError(
-            "a count or the size is below 1; expected positive numbers; change "
-            "--videos, --frames or --size"
+            f"found videos {args.videos}, frames {args.frames}, size {args.size} and "
+            f"seed {args.seed}; expected counts of 1 or more, a size of 32 or more and "
+            "a seed of 0 or more; change --videos, --frames, --size or --seed"
+        )
+    if not 0.0 < args.activity <= 100.0:
+        raise UserError(
+            f"--activity is {args.activity}; expected a number above 0 and at most "
+            "100; 1 is normal"
         )
     with progress.bar(sum(args.videos), 0, "render videos") as bar:
         render.render_dataset(
@@ -133,6 +145,7 @@ def _prepare(args) -> None:
             layout=args.layout,
             crop=args.crop,
             splits=args.splits,
+            label_ids=_parse_ids(args.label_ids),
             on_damage=args.on_damage,
             image_size=args.image_size,
             workers=args.workers,
@@ -141,4 +154,19 @@ def _prepare(args) -> None:
     frames = ", ".join(f"{split}: {count}" for split, count in report.frames.items())
     print(f"{args.out} holds {frames} frames")
     for problem in report.skipped:
-        print(f"left out: {problem}")
+        print(f"left out: {problem.what}: {problem.why}")
+    if report.unlisted:
+        print(f"in no list, so left out: {', '.join(map(str, report.unlisted))}")
+
+
+def _parse_ids(text: str | None) -> dict[int, int] | None:
+    if text is None:
+        return None
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        return {int(stored): int(label) for stored, label in pairs}
+    except ValueError:
+        raise UserError(
+            f"--label-ids is {text!r}; expected pairs ID:CLASS; for example "
+            "0:0,50:1,100:2,150:3,200:4"
+        ) from None

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HELP = "do everything, small, on rendered videos: the place to start"
 DESCRIPTION = """\
@@ -49,20 +50,19 @@ def add_parser(subparsers) -> None:
 def run(args, rest: list[str]) -> None:
     """Run every stage that is not done, then show the results."""
     from jaxseg.evaluation import comparison, tabulate
-    from jaxseg.runtime import runs
 
     demo = _Demo(Path(args.out), args.preset, args.seed)
-    if runs.is_done(demo.out / "curve") and (demo.out / "overlay.mp4").is_file():
-        print(f"{demo.out} is done; delete it to run the demo again")
-    demo.run()
+    done = demo.is_done()
+    found = demo.run()
     curve = demo.out / "curve"
-    found = comparison.evaluate(demo.config("evaluate"), curve)
     print()
     print(tabulate.curve_table(curve / comparison.CURVE_CSV))
     print()
     print(tabulate.comparison_lines(found))
     print()
     print("All of this is synthetic: rendered videos, small networks.")
+    if done:
+        print(f"{demo.out} was done before; delete it to run the demo again.")
     for name, path in (
         ("figure", curve / comparison.CURVE_PNG),
         ("table", curve / comparison.CURVE_CSV),
@@ -78,27 +78,37 @@ class _Demo:
         self.out, self._preset, self._seed = out, preset, seed
         self._smoke = preset == "smoke"
 
-    def run(self) -> None:
-        """Do the stages in order and say how long each took."""
+    def is_done(self) -> bool:
+        """Say whether nothing is left to do."""
+        from jaxseg.runtime import runs
+
+        folders = [self._folder(name) for name in ("segmenter", "flow", "curve")]
+        folders += [self._folder("policy", eta) for eta in ETAS]
+        overlay = self.out / "overlay.mp4"
+        return all(runs.is_done(folder) for folder in folders) and overlay.is_file()
+
+    def run(self) -> dict:
+        """Do the stages in order, say how long each took, return the comparison."""
         from jaxseg.evaluation import comparison
         from jaxseg.learning import stages
 
-        train = lambda name, **kw: stages.train(
-            self.config(name, **kw), self._folder(name, **kw)
-        )
+        def train(name, eta=None):
+            stages.train(self.config(name, eta), self._folder(name, eta))
+
         self._stage("render videos", self._render)
         self._stage("prepare frames and labels", self._prepare)
         self._stage("train the segmenter N", lambda: train("segmenter"))
         self._stage("train the flow network F", lambda: train("flow"))
         for eta in ETAS:
             self._stage(
-                f"train the policy, eta {eta}", lambda eta=eta: train("policy", eta=eta)
+                f"train the policy, eta {eta}", lambda eta=eta: train("policy", eta)
             )
-        self._stage(
+        found = self._stage(
             "evaluate on set C",
-            lambda: comparison.evaluate(self.config("evaluate"), self.out / "curve"),
+            lambda: comparison.evaluate(self.config("evaluate"), self._folder("curve")),
         )
         self._stage("draw the overlay video", self._overlay)
+        return found
 
     def config(self, name: str, eta: float | None = None) -> dict:
         """Return the resolved config of a stage, with this demo's folders."""
@@ -114,17 +124,20 @@ class _Demo:
             changed["policy_runs"] = runs
         overrides = [f"--config.{field}={value}" for field, value in changed.items()]
         return config.to_dict(
-            config.load_config(f"configs/{name}.py:{self._preset}", overrides)
+            config.load_config(
+                f"configs/{name}.py:{self._preset}", overrides, packaged=True
+            )
         )
 
     def _folder(self, name: str, eta: float | None = None) -> Path:
         return self.out / (name if eta is None else f"eta{round(100 * eta):02d}")
 
-    def _stage(self, title: str, work: Callable[[], object]) -> None:
+    def _stage(self, title: str, work: Callable[[], Any]) -> Any:
         print(f"== {title}", flush=True)
         start = time.monotonic()
-        work()
+        result = work()
         print(f"   {time.monotonic() - start:.0f} s", flush=True)
+        return result
 
     def _render(self) -> None:
         import os

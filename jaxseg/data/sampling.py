@@ -11,14 +11,15 @@ import numpy as np
 from jaxseg.data import index, source
 from jaxseg.errors import UserError
 
-_FRAMES, _PAIRS, _CLIPS = range(3)  # parted streams of random numbers
+# Parted streams of random numbers.
+_FRAMES, _PAIRS, _CLIPS, FLIPS, AUGMENTATION = range(5)
 
 
 def frame_indices(
     frames: source.FrameSource, seed: int, step: int, batch: int
 ) -> np.ndarray:
     """Return `batch` frames, int64 [batch], drawn uniformly with replacement."""
-    return _generator(seed, step, _FRAMES).integers(0, len(frames), batch)
+    return generator(seed, step, _FRAMES).integers(0, len(frames), batch)
 
 
 def pair_indices(
@@ -36,7 +37,7 @@ def pair_indices(
             f"split {frames.split}: no two consecutive frames; expected runs of 2 or "
             "more for pairs; prepare a set with whole videos"
         )
-    rng = _generator(seed, step, _PAIRS)
+    rng = generator(seed, step, _PAIRS)
     gaps = rng.integers(1, min(max_gap, longest - 1) + 1, batch)
     keys = np.empty(batch, np.int64)
     for gap in np.unique(gaps):
@@ -59,7 +60,7 @@ def clip_starts(
             f"split {frames.split}: the longest run has {longest} consecutive frames; "
             f"expected {length} for a clip; shorten the clips or prepare longer videos"
         )
-    return _starts(frames.runs, length, _generator(seed, step, _CLIPS), num_clips)
+    return _starts(frames.runs, length, generator(seed, step, _CLIPS), num_clips)
 
 
 def spread_clips(frames: source.FrameSource, num_clips: int, length: int) -> np.ndarray:
@@ -82,7 +83,8 @@ def spread_clips(frames: source.FrameSource, num_clips: int, length: int) -> np.
     return places[(share * len(places)).astype(np.int64)].astype(np.int64)
 
 
-def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
+def generator(seed: int, step: int, stream: int) -> np.random.Generator:
+    """Return the random numbers of a step for one purpose (`FLIPS`, `AUGMENTATION`)."""
     return np.random.default_rng((seed, step, stream))
 
 

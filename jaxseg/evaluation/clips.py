@@ -24,9 +24,10 @@ class Outcome(NamedTuple):
 
 
 class ClipScores(NamedTuple):
-    """All that is kept of a clip."""
+    """All that is kept of a clip, or of several together."""
 
     frames: int
+    clips: int  # as many first frames, which are key by rule
     outcomes: dict[str, Outcome]  # by label of the spec
     optimum: np.ndarray  # [T] best total score for 1 .. T keys
 
@@ -65,16 +66,20 @@ def _table_fn(text: str) -> dynamic.PairFn:
 
 def key_confusions(model: build.Model, episode: dynamic.Episode) -> np.ndarray:
     """Return the confusion matrix of every frame as a key frame, [T, C, C]."""
-    count = functools.partial(
-        iou.confusion, num_classes=model.settings["segmenter"]["num_classes"]
-    )
-    size = build.input_size(model.settings)
-    one = lambda features, target: count(build.labels_of(features, size), target)
-    return np.asarray(
-        jax.lax.map(
-            lambda x: one(*x), (episode.features, episode.targets), batch_size=16
-        )
-    )
+    text = json.dumps(model.settings["segmenter"], sort_keys=True)
+    return np.asarray(_key_confusions(text)(episode.features, episode.targets))
+
+
+@functools.lru_cache(maxsize=8)
+def _key_confusions(text: str):
+    settings = {"segmenter": json.loads(text)}
+    size, classes = build.input_size(settings), settings["segmenter"]["num_classes"]
+
+    def one(features_and_target):
+        features, target = features_and_target
+        return iou.confusion(build.labels_of(features, size), target, classes)
+
+    return jax.jit(lambda *arrays: jax.lax.map(one, arrays, batch_size=16))
 
 
 def score_clip(
@@ -88,7 +93,8 @@ def score_clip(
 ) -> ClipScores:
     """Build the table of a clip and roll every scheduler out over it.
 
-    No stop rule holds. Draw d of a scheduler uses the random key (seed, d).
+    No stop rule holds. Draw d of a scheduler uses the random key (seed, d); give every
+    clip a seed of its own.
 
     Args:
       model: settings and variables of N and F.
@@ -101,7 +107,7 @@ def score_clip(
         table_fn(model.settings),
         model.variables,
         episode,
-        batch_size=tables.TABLE_BATCH,
+        batch_size=tables.batch_size(model.settings),
         progress=progress,
     )
     keyed = key_confusions(model, episode)
@@ -112,7 +118,7 @@ def score_clip(
     }
     dense = dynamic.dense_scores(table.scores, len(images))
     best = dynamic.optimum(dense, table.key_scores)
-    return ClipScores(len(images), outcomes, best.totals)
+    return ClipScores(len(images), 1, outcomes, best.totals)
 
 
 def _outcome(spec, on_device, table, keyed, seed) -> Outcome:
@@ -160,4 +166,5 @@ def merge(scores: Sequence[ClipScores]) -> ClipScores:
         for label in scores[0].outcomes
     }
     best = dynamic.combine([s.optimum for s in scores])[1:]
-    return ClipScores(sum(s.frames for s in scores), outcomes, best)
+    frames, clips = sum(s.frames for s in scores), sum(s.clips for s in scores)
+    return ClipScores(frames, clips, outcomes, best)

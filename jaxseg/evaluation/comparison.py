@@ -27,7 +27,12 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     frames = source.FrameSource(
         config["data"]["prepared"], config["split"], build.input_size(model.settings)
     )
-    run = runs.open_run(folder, config, "evaluate")
+    data = tables.data_digest(config["data"]["prepared"])
+    inputs = {
+        run: tables.digest(model, data, parts=build.PARTS)
+        for run, (_, model) in zip(config["policy_runs"], models, strict=True)
+    }
+    run = runs.open_run(folder, config, "evaluate", inputs)
     folder = Path(folder)
     if runs.is_done(folder):
         return json.loads((folder / COMPARISON).read_text())
@@ -75,7 +80,7 @@ def _load(policy_runs) -> list[tuple[int, build.Model]]:
     models, first = [], None
     for run in policy_runs:
         model = build.load_model(run, build.PARTS)
-        name = tables.digest(model, "")
+        name = tables.digest(model)
         if first is not None and name != first[1]:
             raise UserError(
                 f"{run} and {first[0]} stand on different networks N and F; expected "
@@ -105,5 +110,5 @@ def _against_random(videos, compared, label) -> dict[str, Any]:
         "aki": found.aki,
         "key_rate": found.key_rate,
         "key_rate_over_eta": found.key_rate / found.eta,
-        "miou_over_random": found.difference._asdict(),
+        "miou_over_random": found.difference and found.difference._asdict(),
     }

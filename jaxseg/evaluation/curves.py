@@ -2,6 +2,8 @@
 
 import csv
 import io
+import itertools
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,14 +47,21 @@ class Clip(NamedTuple):
 
 
 def clips_of(frames: source.FrameSource, clip_length: int) -> list[Clip]:
-    """Cut the runs of a split into clips of at most `clip_length` (0 = whole runs)."""
+    """Cut the runs of a split into equal clips of at most `clip_length` frames.
+
+    0 keeps whole runs. Runs of a single frame are left out: nothing is decided there.
+    """
     found = []
     for run in frames.runs:
-        step = clip_length or run.length
-        for start in range(run.start, run.start + run.length, step):
-            length = min(step, run.start + run.length - start)
-            if length > 1:
-                found.append(Clip(frames.locate(start)[0], start, length))
+        if run.length < 2:
+            continue
+        count = -(-run.length // clip_length) if clip_length else 1
+        cuts = run.start + np.arange(count + 1) * run.length // count
+        video = frames.locate(run.start)[0]
+        found += [
+            Clip(video, int(start), int(end - start))
+            for start, end in itertools.pairwise(cuts)
+        ]
     return found
 
 
@@ -83,8 +92,9 @@ def score_split(
                 progress(clip.length * (clip.length - 1) // 2)
         else:
             images, labels = frames.clip(clip.start, clip.length)
+            own = zlib.crc32(f"{seed}/{clip.video}/{clip.start}".encode())
             scores = clips.score_clip(
-                model, compared, images, labels, seed=seed, progress=progress
+                model, compared, images, labels, seed=own, progress=progress
             )
             _write(path, scores)
         by_video.setdefault(clip.video, []).append(scores)
@@ -97,7 +107,11 @@ def score_split(
 
 
 def _write(path: Path, scores: clips.ClipScores) -> None:
-    arrays = {"frames": np.asarray(scores.frames), "optimum": scores.optimum}
+    arrays = {
+        "frames": np.asarray(scores.frames),
+        "clips": np.asarray(scores.clips),
+        "optimum": scores.optimum,
+    }
     for label, outcome in scores.outcomes.items():
         for name, value in outcome._asdict().items():
             arrays[f"{label}|{name}"] = value
@@ -116,7 +130,8 @@ def _read(path: Path, compared: dict[str, specs.Spec]) -> clips.ClipScores:
                 )
                 for label in compared
             }
-            return clips.ClipScores(int(arrays["frames"]), outcomes, arrays["optimum"])
+            frames, count = int(arrays["frames"]), int(arrays["clips"])
+            return clips.ClipScores(frames, count, outcomes, arrays["optimum"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {error}); expected the "
@@ -158,12 +173,12 @@ def rows(
                     "miou": _pooled(outcome.confusion[index]),
                     "miou_frame_mean": mean,
                     "regret": bound.frame_mean(keys) - mean,
-                    "fps": _fps(times, spec.kind, len(videos), total.frames, keys),
+                    "fps": _fps(times, spec.kind, total, keys),
                 }
             )
     for aki in OPTIMUM_AKIS:
         keys = round(total.frames / aki)
-        if len(videos) <= keys:
+        if total.clips <= keys:
             table.append(
                 shared
                 | dict.fromkeys(("eta", "price", "miou", "fps"), "")
@@ -196,12 +211,13 @@ def _pooled(confusion: np.ndarray) -> float:
     return float(iou.mean_iou(jnp.asarray(confusion, jnp.float32)))
 
 
-def _fps(times, kind, videos, frames, keys):
+def _fps(times, kind, total, keys):
     """Frames a second without the first frames, which are key by rule."""
     if times is None:
         return ""
     key, non_key = times.seconds[kind]
-    return (frames - videos) / ((keys - videos) * key + (frames - keys) * non_key)
+    seconds = (keys - total.clips) * key + (total.frames - keys) * non_key
+    return (total.frames - total.clips) / seconds
 
 
 class Comparison(NamedTuple):
@@ -211,7 +227,8 @@ class Comparison(NamedTuple):
     eta: float
     aki: float
     key_rate: float  # keys a decision, the first frames left out
-    difference: intervals.Interval  # of the mean per-frame mIoU
+    # Of the mean per-frame mIoU; None where the AKI lies outside the random sweep.
+    difference: intervals.Interval | None
 
 
 def against_random(
@@ -232,12 +249,13 @@ def against_random(
         - intervals.at_aki(aki, akis, video.outcomes[baseline].score / video.frames)
         for video in videos.values()
     ]
+    inside = np.isfinite(differences).all()
     return Comparison(
         label,
         compared[label].eta,
         aki,
-        (keys - len(videos)) / (total.frames - len(videos)),
-        intervals.paired_bootstrap(np.array(differences), frames),
+        (keys - total.clips) / (total.frames - total.clips),
+        intervals.paired_bootstrap(np.array(differences), frames) if inside else None,
     )
 
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxseg.data import crop, pts, scaling, video
 from jaxseg.data.opencv import cv2
 from jaxseg.errors import UserError
 from jaxseg.evaluation import overlay
+from jaxseg.runtime import files
 from jaxseg.types import Array
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
@@ -42,6 +44,10 @@ def stream(
       tau: threshold on the key probability; None samples from the policy.
       seed: of the sampling.
     """
+    if tau is not None and not 0.0 <= tau <= 1.0:
+        raise UserError(
+            f"the threshold is {tau}; expected a probability from 0 to 1; change --tau"
+        )
     policy_fn = build.policy_fn(model.settings)
     policy = model.variables["policy"]
     if tau is None:
@@ -135,31 +141,32 @@ def segment_video(
     if Path(out).resolve() == Path(source).resolve():
         raise UserError(f"{out} is the input; expected another file; rename the output")
     fps, size = describe(source)
-    box = check_box(box, size)
+    box, segment = check_box(box, size), stream(model, tau, seed)
     height = round(size[0] * _zoom(size)) // 2 * 2
     width = round(size[1] * _zoom(size)) // 2 * 2
     log_path = Path(out).with_suffix(".jsonl")
-    lines, marks, spent = [], [], {True: [], False: []}
+    lines, spent = [], {True: [], False: []}
+    marks: deque[overlay.Mark] = deque(maxlen=overlay.STRIP_FRAMES)
+    keys = 0
     canvas = (height + overlay.STRIP_HEIGHT, width)
     with overlay.Writer(out, canvas, fps) as writer:
         frames, crops = _tee(video.read_video(source), box)
-        for number, found in enumerate(stream(model, tau, seed)(crops)):
+        for number, found in enumerate(segment(crops)):
             frame = next(frames)
             marks.append(overlay.Mark(found.key, found.probability))
             spent[found.key].append(found.milliseconds)
             lines.append(_line(number, found))
             shown = overlay.blend(frame, found.labels, box)
             shown = cv2.resize(shown, (width, height), interpolation=cv2.INTER_AREA)
-            keys = sum(mark.is_key for mark in marks)
+            keys += found.key
             caption = f"frame {number}  keys {keys}  {found.milliseconds:.1f} ms"
-            writer.write(overlay.compose(shown, marks, caption))
+            writer.write(overlay.compose(shown, list(marks), caption))
             if progress is not None:
                 progress(1)
-    log_path.write_text("".join(lines))
-    keys = sum(mark.is_key for mark in marks)
+    files.write_atomically(log_path, "".join(lines))
     median = lambda values: float(np.median(values)) if values else float("nan")
     return Summary(
-        len(marks), keys, median(spent[True][1:]), median(spent[False]), log_path
+        len(lines), keys, median(spent[True][1:]), median(spent[False]), log_path
     )
 
 

@@ -15,7 +15,8 @@ COLOURS = np.array(
 OPACITY = 0.45
 KEY_COLOUR = (255, 190, 40)
 STRIP_HEIGHT = 64
-STRIP_FRAMES = 150  # seconds of history times the frame rate
+STRIP_FRAMES = 150
+STRIP_PROBABILITY = 0.25  # key probability that fills the strip; most lie far below
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
 
 
@@ -129,10 +130,14 @@ def _draw_marks(strip, marks):
         if mark.is_key:
             cv2.line(strip, (place(index), top), (place(index), base), KEY_COLOUR, 2)
     points = [
-        (place(i), round(base - mark.probability * (base - top)))
+        (place(i), round(base - _height(mark.probability) * (base - top)))
         for i, mark in enumerate(marks)
         if mark.probability is not None
     ]
     if len(points) > 1:
         line = np.array(points, np.int32)
         cv2.polylines(strip, [line], False, (120, 200, 255), 1, cv2.LINE_AA)
+
+
+def _height(probability: float) -> float:
+    return min(probability / STRIP_PROBABILITY, 1.0)

@@ -45,16 +45,19 @@ def draw_curve(
             series[row["scheduler"], row["eta"], row["seed"]].append(row)
     figure, axes = plt.subplots(figsize=(7.4, 4.8), layout="constrained")
     etas = sorted({key[1] for key in series if key[1] is not None})
-    for key, points in series.items():
-        _draw_series(axes, key, points, etas)
+    first = list(STYLES)  # the bound and the rules lead the legend
+    order = lambda key: first.index(key[0]) if key[0] in first else len(first)
+    for key in sorted(series, key=order):
+        _draw_series(axes, key, series[key], etas)
     if every_frame is not None:
         axes.axhline(100 * every_frame, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
         axes.annotate(
             "every frame key",
-            (0.005, 100 * every_frame),
+            (0.995, 100 * every_frame),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
             textcoords="offset points",
+            horizontalalignment="right",
             fontsize=8.5,
             color=INK,
         )

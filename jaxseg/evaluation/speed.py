@@ -1,7 +1,10 @@
 """How long a frame of a stream takes, batch 1, compiled, on this machine."""
 
 import functools
+import os
+import platform
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -21,10 +24,10 @@ class StepTimes(NamedTuple):
 def step_times(
     model: build.Model, images: np.ndarray, *, repeats: int = 20
 ) -> StepTimes:
-    """Time `segment_frame` as it runs in a stream: N and F with all resizing.
+    """Time `segment_frame` as it runs in a stream, from host image to label map.
 
-    Decoding, the first key frame and compilation are left out; the result of every
-    frame is waited for.
+    Transfer, N, F, policy, warp and upsampling are in; decoding, cropping to the input
+    size, the first key frame and compilation are not. Every result is waited for.
 
     Args:
       model: segmenter, flow and policy.
@@ -42,27 +45,43 @@ def step_times(
         ),
     }
     seconds = {
-        kind: tuple(
-            _median_seconds(model, scheduler, params, images, repeats)
-            for params in (always, never)
-        )
-        for kind, (scheduler, always, never) in choices.items()
+        kind: _median_seconds(model, *choice, images, repeats)
+        for kind, choice in choices.items()
     }
-    return StepTimes(seconds, jax.devices()[0].device_kind)
+    return StepTimes(seconds, hardware())
 
 
-def _median_seconds(model, scheduler, scheduler_params, images, repeats) -> float:
+def hardware() -> str:
+    """Name the device that JAX computes on, and the processor of a CPU."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return device.device_kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line for line in lines if line.startswith("model name"))
+        name = name.partition(":")[2].strip()
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _median_seconds(model, scheduler, always, never, images, repeats):
+    """Return the medians of a stream of key frames only, and of none."""
     framework = build.framework(model.settings)
-    params = dynamic.RolloutParams(
-        model.variables, scheduler_params, jnp.float32(jnp.inf)
-    )
+    start = jax.jit(functools.partial(dynamic.open_stream, framework, scheduler))
     step = jax.jit(functools.partial(dynamic.segment_frame, framework, scheduler))
-    stream, _ = dynamic.open_stream(framework, scheduler, params, images[0])
-    rng, spent = jax.random.key(0), []
-    for index in range(repeats + 2):
-        image = jnp.asarray(images[1 + index % (len(images) - 1)])
-        start = time.perf_counter()
-        stream, result = step(params, rng, stream, image)
-        jax.block_until_ready(result.prediction)
-        spent.append(time.perf_counter() - start)
-    return float(np.median(spent[2:]))
+    rng, medians = jax.random.key(0), []
+    for scheduler_params in (always, never):
+        params = dynamic.RolloutParams(
+            model.variables, scheduler_params, jnp.float32(jnp.inf)
+        )
+        stream, _ = start(params, images[0])
+        spent = []
+        for index in range(repeats + 2):
+            image = images[1 + index % (len(images) - 1)]
+            begun = time.perf_counter()
+            stream, result = step(params, rng, stream, image)
+            jax.block_until_ready(result.prediction)
+            spent.append(time.perf_counter() - begun)
+        medians.append(float(np.median(spent[2:])))
+    return tuple(medians)

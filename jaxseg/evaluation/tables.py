@@ -1,9 +1,10 @@
 """Pair tables on disk: computed once for a clip and a pair of networks, then reused."""
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,30 @@ import numpy as np
 from jaxseg import build, dynamic
 from jaxseg.errors import UserError
 
-TABLE_BATCH = 256
+# Pairs of a batch times pixels of the label map: 256 at 97 x 97, 9 at 513 x 513.
+_BATCH_PIXELS = 256 * 97 * 97
 
 
-def digest(model: build.Model, data: str, pseudo_labels: bool = False) -> str:
+def batch_size(settings: dict[str, Any]) -> int:
+    """Return how many pairs to evaluate together, so that memory stays bounded."""
+    height, width = build.input_size(settings)
+    return max(8, _BATCH_PIXELS // (height * width))
+
+
+def digest(
+    model: build.Model,
+    data: str = "",
+    pseudo_labels: bool = False,
+    parts: Sequence[str] = ("segmenter", "flow"),
+) -> str:
     """Return 16 hex digits that name what tables depend on: N, F, data and score.
 
     Args:
       data: any text that identifies the prepared frames.
+      parts: of the model that count.
     """
     name = hashlib.sha256(data.encode())
-    for part in ("segmenter", "flow"):
+    for part in parts:
         name.update(json.dumps(model.settings[part], sort_keys=True).encode())
         for leaf in jax.tree.leaves(model.variables[part]):
             name.update(np.asarray(leaf).tobytes())
@@ -70,33 +84,33 @@ def clip_table(
         build.pair_fn(model.settings, pseudo_labels),
         _networks(model),
         episode_of(model, images, labels, pseudo_labels),
-        batch_size=TABLE_BATCH,
+        batch_size=batch_size(model.settings),
         progress=progress,
     )
     _write(path, table)
     return table
 
 
+def data_digest(prepared: str | Path) -> str:
+    """Return hex digits that identify the frames of a prepared folder."""
+    return hashlib.sha256(Path(prepared, "index.json").read_bytes()).hexdigest()[:16]
+
+
 def _networks(model: build.Model) -> dict[str, Any]:
     return {name: model.variables[name] for name in ("segmenter", "flow")}
 
 
-_PREPARED: dict[Any, Callable] = {}
-
-
+@functools.lru_cache(maxsize=8)
 def _prepare(framework, score_fn, pseudo_labels):
-    key = (framework, score_fn, pseudo_labels)
-    if key not in _PREPARED:
-        _PREPARED[key] = jax.jit(
-            lambda variables, clip: dynamic.prepare(
-                framework,
-                variables,
-                clip,
-                score_fn=score_fn,
-                pseudo_labels=pseudo_labels,
-            )
+    return jax.jit(
+        lambda variables, clip: dynamic.prepare(
+            framework,
+            variables,
+            clip,
+            score_fn=score_fn,
+            pseudo_labels=pseudo_labels,
         )
-    return _PREPARED[key]
+    )
 
 
 def _read(path: Path) -> dynamic.PairTable:

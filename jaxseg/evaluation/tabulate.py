@@ -30,15 +30,23 @@ def comparison_lines(found: dict[str, Any]) -> str:
     """Return two lines a policy: its key rate and its lead over random keys."""
     lines = []
     for policy in found["policies"]:
-        lead = {name: 100 * value for name, value in policy["miou_over_random"].items()}
         lines += [
             f"eta {policy['eta']:g}: sampled without the stop rule, "
             f"{policy['key_rate']:.4f} keys a decision "
             f"({policy['key_rate_over_eta']:.2f} eta), AKI {policy['aki']:.1f};",
-            f"    mIoU over random keys at that AKI {lead['mean']:+.2f} points, "
-            f"95 % interval [{lead['low']:+.2f}, {lead['high']:+.2f}]",
+            _lead(policy["miou_over_random"]),
         ]
     return "\n".join(lines)
+
+
+def _lead(interval: dict[str, float] | None) -> str:
+    if interval is None:
+        return "    the config's random rates do not reach that AKI; add more of them"
+    mean, low, high = (100 * interval[name] for name in ("mean", "low", "high"))
+    return (
+        f"    mIoU over random keys at that AKI {mean:+.2f} points, 95 % interval "
+        f"[{low:+.2f}, {high:+.2f}]"
+    )
 
 
 def _cell(value, form, width, factor=1.0):

@@ -75,7 +75,9 @@ def trainer(
         key_images = pairs.images(keys)
         images, labels = pairs.frames(current)
         if options.flip:
-            turn = np.random.default_rng((seed, step, 1)).random(len(keys)) < 0.5
+            turn = (
+                sampling.generator(seed, step, sampling.FLIPS).random(len(keys)) < 0.5
+            )
             for array in (key_images, images, labels):
                 array[turn] = array[turn, :, ::-1]
         index = np.arange(options.batch_size, dtype=np.int32)

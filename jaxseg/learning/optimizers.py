@@ -25,8 +25,8 @@ def optimizer(options: OptimizerOptions) -> optax.GradientTransformation:
     """Build the optimizer.
 
     RMSProp has TensorFlow 1's form, which the paper used: decay 0.9, epsilon 1e-10
-    inside the root, accumulator starting at 1 (0 makes first steps larger). "poly" is DeepLab's schedule, base *
-    (1 - step / steps)^0.9.
+    inside the root, accumulator starting at 1 (at 0 the first steps are larger).
+    "poly" is DeepLab's schedule, base * (1 - step / steps)^0.9.
     """
     rate = _schedule(options)
     named = {

@@ -57,6 +57,14 @@ def recipe(settings: dict[str, Any], num_devices: int) -> Recipe:
             f"policy.eta is {p['eta']}; expected a key ratio above 0 and at most 1; "
             "change --config.policy.eta"
         )
+    least = {"window": 1, "trials": 1, "episodes": 1, "episode_length": 2}
+    least |= {"pool": 1} if p["pairs"] == "tables" else {}
+    for name, lowest in least.items():
+        if p[name] < lowest:
+            raise UserError(
+                f"policy.{name} is {p[name]}; expected {lowest} or more; change "
+                f"--config.policy.{name}"
+            )
     for name, allowed in (
         ("returns", ("reward_to_go", "whole")),
         ("baseline", ("none", "leave_one_out")),
@@ -106,7 +114,9 @@ def make_units(episodes: Any, num_episodes: int, trials: int, split: int) -> Uni
     index = np.repeat(np.arange(num_episodes, dtype=np.int32), split)
     blocks = np.arange(trials, dtype=np.int32).reshape(split, -1)
     return Units(
-        episode=jax.tree.map(lambda x: np.asarray(x)[index], episodes),
+        episode=jax.tree.map(
+            lambda x: np.asarray(x) if split == 1 else np.asarray(x)[index], episodes
+        ),
         episode_index=index,
         trials=np.tile(blocks, (num_episodes, 1)),
     )

@@ -60,7 +60,7 @@ def trainer(
         images, labels = frames.frames(
             sampling.frame_indices(frames, seed, step, batch_size)
         )
-        draw = np.random.default_rng((seed, step, 1))
+        draw = sampling.generator(seed, step, sampling.AUGMENTATION)
         images, labels = augment.augment_batch(
             draw, images, labels, frames.size, augmentation
         )

@@ -1,8 +1,8 @@
 """The three stages of training: a config and a run folder in, a model file out."""
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from jaxseg import build, dynamic
 from jaxseg.data import augment, sampling, source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import tables
-from jaxseg.learning import flow, loop, optimizers, policy, segmenter
+from jaxseg.learning import flow, loop, optimizers, policy, segmenter, train_state
 from jaxseg.runtime import parallel, progress, runs
 
 TRAIN_SPLIT = "A"  # N and F; the policy learns on B, C is for the last evaluation
@@ -40,19 +40,46 @@ def train(config: dict[str, Any], folder: str | Path) -> Path:
             f"the config has stage {stage!r}; expected {', '.join(stages)}; use "
             "configs/segmenter.py, configs/flow.py or configs/policy.py"
         )
-    prepared = stages[stage](config)
-    run = runs.open_run(folder, config, stage)
+    check(config["train"], config["log"])
+    # Everything that can be refused is, before the folder is touched.
+    job = stages[stage](config)
+    run = runs.open_run(folder, config, stage, job.inputs)
+    path = Path(folder) / build.MODEL_FILE
     if runs.is_done(folder):
-        return Path(folder) / build.MODEL_FILE
-    trainer, finish = prepared(run)
-    state = _loop(trainer, config, folder, stage)
-    model = finish(state)
-    summary = {}
-    if trainer.eval_fn is not None:
-        summary = {k: float(v) for k, v in trainer.eval_fn(state).items()}
-    path = build.save_model(folder, model, {"format": "jaxseg", "run": run.hash})
-    runs.mark_done(folder, summary)
+        return path
+    with runs.locked(folder):
+        trainer = job.trainer_fn()
+        state = _loop(trainer, config, folder, stage)
+        summary = {} if trainer.eval_fn is None else trainer.eval_fn(state)
+        build.save_model(
+            folder, job.model_fn(state), {"format": "jaxseg", "run": run.hash}
+        )
+        runs.mark_done(folder, {name: float(value) for name, value in summary.items()})
     return path
+
+
+class Job(NamedTuple):
+    """A stage, checked and ready to start."""
+
+    inputs: dict[str, str]  # digests of what it reads
+    trainer_fn: Callable[[], loop.Trainer]
+    model_fn: Callable[[train_state.TrainState], build.Model]
+
+
+def check(train: dict[str, Any], log: dict[str, Any]) -> None:
+    """Refuse counts below 1 in the groups that every stage has.
+
+    Raises:
+      UserError: names the field.
+    """
+    counts = {f"train.{name}": train[name] for name in ("steps", "save_every")}
+    counts |= {"log.every": log["every"]}
+    counts |= {"train.batch_size": train["batch_size"]} if "batch_size" in train else {}
+    for name, value in counts.items():
+        if value < 1:
+            raise UserError(
+                f"{name} is {value}; expected 1 or more; change --config.{name}"
+            )
 
 
 def _loop(trainer, config, folder, stage):
@@ -91,6 +118,18 @@ def _devices(config: dict[str, Any]) -> dict[str, Any]:
     return {"num_devices": found, "how": config["runtime"]["how"]}
 
 
+def _batch_devices(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the devices of a stage whose batch must divide over them."""
+    devices, batch = _devices(config), config["train"]["batch_size"]
+    if batch % devices["num_devices"]:
+        raise UserError(
+            f"train.batch_size is {batch} for {devices['num_devices']} devices; "
+            "expected a multiple; change --config.train.batch_size or "
+            "--config.runtime.devices"
+        )
+    return devices
+
+
 def _sources(config: dict[str, Any], size: tuple[int, int]):
     folder = config["data"]["prepared"]
     return [
@@ -99,32 +138,40 @@ def _sources(config: dict[str, Any], size: tuple[int, int]):
     ]
 
 
-def _segmenter(config):
+def _segmenter(config) -> Job:
     settings = {"segmenter": config["segmenter"]}
+    weights = config["label_weights"]
+    if weights and len(weights) != config["segmenter"]["num_classes"]:
+        raise UserError(
+            f"label_weights has {len(weights)} numbers; expected one for each of "
+            f"{config['segmenter']['num_classes']} classes, or none; change "
+            "--config.label_weights"
+        )
     train_frames, held_out = _sources(config, build.input_size(settings))
+    tx, devices = _optimizer(config), _batch_devices(config)
 
-    def prepared(run):
-        trainer = segmenter.trainer(
+    def trainer_fn():
+        return segmenter.trainer(
             settings,
             train_frames,
             held_out,
             augment.Augmentation(**config["augment"]),
-            _optimizer(config),
+            tx,
             batch_size=config["train"]["batch_size"],
             eval_frames=config["eval_frames"],
-            label_weights=config["label_weights"],
+            label_weights=weights,
             seed=config["seed"],
-            **_devices(config),
+            **devices,
         )
-        finish = lambda state: build.Model(
-            settings, {"segmenter": segmenter.variables(state)}
-        )
-        return trainer, finish
 
-    return prepared
+    def model_fn(state):
+        return build.Model(settings, {"segmenter": segmenter.variables(state)})
+
+    inputs = {"data": tables.data_digest(config["data"]["prepared"])}
+    return Job(inputs, trainer_fn, model_fn)
 
 
-def _flow(config):
+def _flow(config) -> Job:
     model = build.load_model(config["segmenter_run"], ["segmenter"])
     settings = {"segmenter": model.settings["segmenter"], "flow": config["flow"]}
     model = build.Model(settings, {"segmenter": model.variables["segmenter"]})
@@ -137,42 +184,47 @@ def _flow(config):
         flip=config["flip"],
         eval_pairs=config["eval_pairs"],
     )
+    tx, devices = _optimizer(config), _batch_devices(config)
 
-    def prepared(run):
-        trainer = flow.trainer(
-            model,
-            train_pairs,
-            held_out,
-            options,
-            _optimizer(config),
-            seed=config["seed"],
-            **_devices(config),
+    def trainer_fn():
+        return flow.trainer(
+            model, train_pairs, held_out, options, tx, seed=config["seed"], **devices
         )
-        finish = lambda state: build.Model(
+
+    def model_fn(state):
+        return build.Model(
             settings, {**model.variables, "flow": jax.device_get(state.params)}
         )
-        return trainer, finish
 
-    return prepared
+    inputs = {
+        "data": tables.data_digest(config["data"]["prepared"]),
+        "segmenter": tables.digest(model, parts=["segmenter"]),
+    }
+    return Job(inputs, trainer_fn, model_fn)
 
 
-def _policy(config):
+def _policy(config) -> Job:
     model = build.load_model(config["flow_run"], ["segmenter", "flow"])
+    group = config["policy"]
     settings = {
         **{name: model.settings[name] for name in ("segmenter", "flow")},
-        "policy": config["policy"],
+        "policy": group,
     }
-    devices = _devices(config)
+    tx, devices = _optimizer(config), _devices(config)
     recipe = policy.recipe(settings, devices["num_devices"])
     frames = source.FrameSource(
         config["data"]["prepared"], POLICY_SPLIT, build.input_size(settings)
     )
+    tabled = group["pairs"] == "tables"
+    clips = group["pool"] if tabled else group["episodes"]
+    # Refuses what no run of the split has room for.
+    sampling.spread_clips(frames, 1 if not tabled else clips, group["episode_length"])
+    episodes = _tabled_episodes if tabled else _network_episodes
 
-    def prepared(run):
-        tabled = config["policy"]["pairs"] == "tables"
-        kind = _tabled_episodes if tabled else _network_episodes
-        gradient, frozen, episodes_fn = kind(config, model, settings, frames, recipe)
-        group = config["policy"]
+    def trainer_fn():
+        gradient, frozen, episodes_fn = episodes(
+            config, model, settings, frames, recipe
+        )
 
         def batch_fn(step):
             return policy.make_units(
@@ -182,21 +234,23 @@ def _policy(config):
                 recipe.split_trials,
             )
 
-        trainer = policy.trainer(
+        return policy.trainer(
             settings,
             gradient,
             frozen,
             batch_fn,
-            _optimizer(config),
+            tx,
             seed=config["seed"],
             **devices,
         )
-        finish = lambda state: build.Model(
+
+    def model_fn(state):
+        return build.Model(
             settings, {**model.variables, "policy": jax.device_get(state.params)}
         )
-        return trainer, finish
 
-    return prepared
+    data = tables.data_digest(config["data"]["prepared"])
+    return Job({"networks": tables.digest(model, data)}, trainer_fn, model_fn)
 
 
 def _network_episodes(config, model, settings, frames, recipe):
@@ -256,7 +310,9 @@ def _pool(config, model, frames) -> dynamic.PairTable:
     group = config["policy"]
     length, count = group["episode_length"], group["pool"]
     starts = sampling.spread_clips(frames, count, length)
-    name = tables.digest(model, data_digest(config), group["pseudo_labels"])
+    name = tables.digest(
+        model, tables.data_digest(config["data"]["prepared"]), group["pseudo_labels"]
+    )
     folder = Path(config["flow_run"]) / "tables" / name
     pairs = length * (length - 1) // 2
     with progress.bar(count * pairs, 0, "pair tables") as bar:
@@ -271,9 +327,3 @@ def _pool(config, model, frames) -> dynamic.PairTable:
             for start in starts
         ]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
-
-
-def data_digest(config: dict[str, Any]) -> str:
-    """Return hex digits that identify the prepared frames of a config."""
-    index = Path(config["data"]["prepared"], "index.json").read_bytes()
-    return hashlib.sha256(index).hexdigest()

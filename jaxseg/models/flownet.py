@@ -76,8 +76,8 @@ class FlowNetS(nn.Module):
 
     Frames are RGB in 0..255 of any size. `num_classes` None leaves out the scale
     head. `deconv_bias` is for weights of the PyTorch flavour. `mean` is taken off RGB:
-    DVSNet takes none off; Deep Feature Flow 123.15, 115.90, 103.06 (lib/utils/image.py),
-    with which training from nothing starts about twice as fast.
+    DVSNet takes none off; Deep Feature Flow 123.15, 115.90, 103.06
+    (lib/utils/image.py), with which training from nothing gets going sooner.
     """
 
     base_channels: int = 24

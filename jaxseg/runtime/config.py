@@ -24,7 +24,7 @@ _PACKAGE = Path(jaxseg.__file__).parent
 
 
 def load_config(
-    path_with_arg: str, overrides: Sequence[str] = ()
+    path_with_arg: str, overrides: Sequence[str] = (), packaged: bool = False
 ) -> ml_collections.ConfigDict:
     """Load a configuration file and apply overrides; the result is locked.
 
@@ -32,13 +32,14 @@ def load_config(
       path_with_arg: "configs/x.py" or "configs/x.py:arg", looked for from the working
         directory, else among the files that come with jaxseg.
       overrides: "--config.group.field=value", or the name and the value as two strings.
+      packaged: look among the files that come with jaxseg alone.
 
     Raises:
       UserError: no such file or field, a bad argument, or a value of another type.
     """
     path, _, arg = path_with_arg.partition(":")
-    file = find_config(path)
-    config = _get_config(file, arg)
+    file = find_config(path, packaged)
+    config = _get_config(file, arg, packaged)
     argv = ["jaxseg", *join_pairs(overrides)]
     values = flags.FlagValues()
     try:
@@ -57,30 +58,32 @@ def load_config(
     return config
 
 
-def find_config(path: str) -> Path:
+def find_config(path: str, packaged: bool = False) -> Path:
     """Find a configuration file in the working directory or among jaxseg's own.
+
+    With `packaged`, it is looked for among jaxseg's own alone.
 
     Raises:
       UserError: there is none; lists the ones that exist.
     """
-    candidates = [Path(path)]
+    candidates = [] if packaged else [Path(path)]
     if not Path(path).is_absolute():
         relative = Path(path.removeprefix("configs/"))
-        candidates += [root / relative for root in _roots()]
+        candidates += [root / relative for root in _roots(packaged)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise UserError(
         f"there is no configuration file {path}; expected one of "
-        f"{', '.join(list_configs()) or '(none found)'}; check --config"
+        f"{', '.join(list_configs(packaged)) or '(none found)'}; check --config"
     )
 
 
-def list_configs() -> list[str]:
+def list_configs(packaged: bool = False) -> list[str]:
     """Name the configuration files that `load_config` finds."""
     names = {
         file.relative_to(root).as_posix()
-        for root in _roots()
+        for root in _roots(packaged)
         for file in root.glob("*.py")
         if _defines_config(file)
     }
@@ -105,9 +108,9 @@ def join_pairs(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _roots() -> list[Path]:
+def _roots(packaged: bool) -> list[Path]:
     """Folders of configuration files, in the order in which they are searched."""
-    roots = [Path.cwd() / "configs"]
+    roots = [] if packaged else [Path.cwd() / "configs"]
     if (_PACKAGE.parent / "pyproject.toml").is_file():
         roots.append(_PACKAGE.parent / "configs")
     roots.append(_PACKAGE / "_configs")
@@ -118,17 +121,17 @@ def _defines_config(file: Path) -> bool:
     return "def get_config(" in file.read_text(encoding="utf-8")
 
 
-def _get_config(file: Path, arg: str) -> ml_collections.ConfigDict:
+def _get_config(file: Path, arg: str, packaged: bool) -> ml_collections.ConfigDict:
     spec = importlib.util.spec_from_file_location("jaxseg_config", file)
     if spec is None:
         raise UserError(f"{file} is not a Python file; expected a .py; check --config")
     module = importlib.util.module_from_spec(spec)
-    with _importable_configs():
+    with _importable_configs([file.parent, *_roots(packaged)]):
         spec.loader.exec_module(module)
         if not hasattr(module, "get_config"):
             raise UserError(
                 f"{file} has no get_config; expected one of "
-                f"{', '.join(list_configs())}; check --config"
+                f"{', '.join(list_configs(packaged))}; check --config"
             )
         try:
             return module.get_config(*([arg] if arg else []))
@@ -138,12 +141,12 @@ def _get_config(file: Path, arg: str) -> ml_collections.ConfigDict:
 
 
 @contextlib.contextmanager
-def _importable_configs() -> Iterator[None]:
-    """Let files say `from configs import common`, from wherever they are loaded."""
+def _importable_configs(folders: Sequence[Path]) -> Iterator[None]:
+    """Let files say `from configs import common`, from the first folder that has it."""
     mine = [n for n in sys.modules if n == "configs" or n.startswith("configs.")]
     before = {name: sys.modules.pop(name) for name in mine}
     package = types.ModuleType("configs")
-    package.__path__ = [str(root) for root in _roots()]
+    package.__path__ = [str(folder) for folder in folders]
     sys.modules["configs"] = package
     try:
         yield

@@ -5,11 +5,13 @@ A run folder holds config.json (written first), whatever the stage writes, and D
 it must be the same experiment.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from jaxseg.runtime import files
 
 CONFIG_FILE = "config.json"
 DONE_FILE = "DONE"
+_LOCK_FILE = ".lock"
 
 # What may differ between the two halves of an interrupted run: where it computes and
 # what it prints, not what it computes.
@@ -32,26 +35,42 @@ class Run(NamedTuple):
     stage: str
     config: dict[str, Any]
     hash: str
+    inputs: dict[str, str]  # hex digests of what the run reads, by name
 
 
-def open_run(path: str | os.PathLike, config: dict[str, Any], stage: str) -> Run:
+def open_run(
+    path: str | os.PathLike,
+    config: dict[str, Any],
+    stage: str,
+    inputs: dict[str, str] | None = None,
+) -> Run:
     """Create the run folder, or open it again for the same stage and configuration.
 
+    Args:
+      inputs: hex digests of what the run reads, by name; the configuration knows such
+        files by their paths alone. Not compared where None.
+
     Raises:
-      UserError: the folder belongs to another configuration or stage, or it holds
-        files but is not a run.
+      UserError: the folder belongs to another configuration, stage or inputs, or it
+        holds files but is not a run.
     """
     folder = Path(path)
-    run = Run(folder, stage, config, config_hash(identity(config)))
+    run = Run(folder, stage, config, config_hash(identity(config)), inputs or {})
     if (folder / CONFIG_FILE).exists():
-        _check_same(read_run(folder), run)
+        found = read_run(folder)
+        _check_same(found, run)
+        if inputs is None:
+            return run._replace(inputs=found.inputs)
+        _check_inputs(found, run)
         return run
     _check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     record = {
         "stage": stage,
         "hash": run.hash,
         "versions": _versions(),
+        "inputs": run.inputs,
         "config": config,
     }
     files.write_atomically(folder / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
@@ -67,7 +86,8 @@ def read_run(path: str | os.PathLike) -> Run:
     file = Path(path) / CONFIG_FILE
     try:
         record = json.loads(file.read_text())
-        return Run(Path(path), record["stage"], record["config"], record["hash"])
+        values = (record[name] for name in ("stage", "config", "hash"))
+        return Run(Path(path), *values, record.get("inputs", {}))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path} has no {CONFIG_FILE}; expected the folder of a run; "
@@ -78,6 +98,26 @@ def read_run(path: str | os.PathLike) -> Run:
             f"{file} cannot be read ({type(error).__name__}); expected the file that "
             "a training command wrote; restore it or use another run folder"
         ) from error
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes from working in a run folder, which is made if need be.
+
+    Raises:
+      UserError: another process is working in it, or it cannot be written.
+    """
+    folder = Path(path)
+    if folder.exists():
+        _check_folder(folder)
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    busy = (
+        f"another process is working in {folder}; expected none; wait for it or use "
+        "another folder"
+    )
+    with files.locked(folder / _LOCK_FILE, busy):
+        yield
 
 
 def mark_done(path: str | os.PathLike, summary: dict[str, Any] | None = None) -> None:
@@ -116,11 +156,28 @@ def _check_same(found: Run, wanted: Run) -> None:
         )
 
 
-def _check_free(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
+def _check_inputs(found: Run, wanted: Run) -> None:
+    names = sorted(found.inputs.keys() | wanted.inputs.keys())
+    changed = [n for n in names if found.inputs.get(n) != wanted.inputs.get(n)]
+    if changed:
+        raise UserError(
+            f"{found.folder} was made with another content of {', '.join(changed)} "
+            "under the same path; expected the same; put the old one back or use "
+            "another --run folder"
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
         raise UserError(f"{folder} is a file; expected a folder; use another --run")
+
+
+def _check_free(folder: Path) -> None:
+    if not folder.exists():
+        return
+    _check_folder(folder)
     # Hidden files are what a killed process or a desktop leaves behind.
-    names = [p.name for p in folder.iterdir()] if folder.exists() else []
+    names = [p.name for p in folder.iterdir()]
     names = sorted(name for name in names if not name.startswith("."))
     if names:
         raise UserError(

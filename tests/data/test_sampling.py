@@ -94,3 +94,16 @@ def test_clips_longer_than_every_run_are_an_error_with_the_longest():
 def test_single_frames_give_no_pairs():
     with pytest.raises(UserError, match="no two consecutive frames"):
         sampling.pair_indices(frames_of(1, 1), 0, 0, 4)
+
+
+def test_spread_clips_cover_the_split_evenly():
+    videos = frames_of(12, 12, 12)
+    np.testing.assert_array_equal(sampling.spread_clips(videos, 3, 12), [0, 12, 24])
+    starts = sampling.spread_clips(frames_of(100, 40), 20, 10)
+    assert (np.diff(starts) > 0).all() and len(starts) == 20
+    assert all(same_run(frames_of(100, 40), s, s + 9) for s in starts)
+
+
+def test_more_spread_clips_than_places_are_an_error():
+    with pytest.raises(UserError, match="3 places.*longest run has 12.*expected 4"):
+        sampling.spread_clips(frames_of(12, 12, 12), 4, 12)

@@ -16,6 +16,14 @@ def test_rmsprop_starts_as_tensorflow_does():
     np.testing.assert_allclose(updates, expected, rtol=1e-6)
 
 
+def test_initial_scale_is_that_of_the_first_accumulator():
+    options = optimizers.OptimizerOptions(initial_scale=0.0)
+    tx = optimizers.optimizer(options)
+    gradients = jnp.array([0.1, -2.0])
+    updates, _ = tx.update(gradients, tx.init(gradients))
+    np.testing.assert_allclose(updates, [-1e-3 / 0.1**0.5, 1e-3 / 0.1**0.5], rtol=1e-5)
+
+
 def test_poly_schedule_reaches_zero():
     options = optimizers.OptimizerOptions(
         name="sgd", learning_rate=0.5, schedule="poly", steps=4, momentum=0.0

@@ -29,6 +29,8 @@ SETTINGS = {
         "baseline": "leave_one_out",
         "pairs": "tables",
         "episodes": 4,
+        "episode_length": LENGTH,
+        "pool": 4,
         "trials": TRIALS,
     }
 }
@@ -224,6 +226,8 @@ def test_chunks_change_nothing(size):
     [
         ({"eta": 0.0}, 1, "eta is 0.0.*above 0 and at most 1"),
         ({"eta": 1.5}, 1, "eta is 1.5"),
+        ({"window": 0}, 1, "window is 0; expected 1 or more"),
+        ({"pool": 0}, 1, "pool is 0; expected 1 or more"),
         ({"baseline": "mean"}, 1, "baseline is 'mean'.*leave_one_out"),
         ({"episodes": 3}, 2, "3 episodes of 8 trials for 2 devices"),
         ({"episodes": 1, "trials": 6}, 4, "1 episodes of 6 trials for 4 devices"),

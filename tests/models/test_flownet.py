@@ -101,3 +101,28 @@ def test_comparing_embedded_frames_equals_comparing_frames():
     for found, expected in zip(split, net.apply(variables, current, key), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
+
+
+def test_finest_level_of_the_pyramid_is_the_flow():
+    net = flownet.FlowNetS(4, num_classes=5)
+    draw = np.random.default_rng(1)
+    current, key = draw.integers(0, 255, (2, 2, 65, 49, 3)).astype(np.uint8)
+    variables = net.init(jax.random.key(0), current, key)
+    levels = net.apply(variables, current, key, method="pyramid")
+    sizes = [level.shape[1:3] for level in levels]
+    assert sizes == [(2, 1), (3, 2), (5, 4), (9, 7), (17, 13)]
+    np.testing.assert_array_equal(levels[-1], net.apply(variables, current, key).flow)
+
+
+def test_mean_is_taken_off_both_frames():
+    draw = np.random.default_rng(2)
+    current, key = draw.integers(50, 200, (2, 1, 33, 33, 3)).astype(np.float32)
+    plain = flownet.FlowNetS(4)
+    variables = plain.init(jax.random.key(0), current, key)
+    mean = (10.0, 20.0, 30.0)
+    shifted = flownet.FlowNetS(4, mean=mean).apply(
+        variables, current + jnp.array(mean), key + jnp.array(mean)
+    )
+    np.testing.assert_allclose(
+        shifted.deviation, plain.apply(variables, current, key).deviation, atol=1e-5
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from jaxseg import build
 from jaxseg.data import source, video
-from jaxseg.evaluation import curves, overlay, segmentation
+from jaxseg.evaluation import curves, segmentation
 from jaxseg.runtime import metrics
 
 
@@ -83,14 +83,14 @@ def test_figure_and_overlay_can_be_opened(demo):
     frames = list(video.read_video(demo / "overlay.mp4"))
     assert len(frames) == 16
     # The first frame is key by rule and has the border of one.
-    border = frames[0][2, frames[0].shape[1] // 2].astype(int)
-    assert np.abs(border - overlay.KEY_COLOUR).max() < 60
+    red, green, blue = frames[0][1:3, 40:-40].reshape(-1, 3).mean(0)
+    assert red > 180 and green > 140 and blue < 120  # overlay.KEY_COLOUR, compressed
 
 
 def test_a_second_run_says_done_and_changes_nothing(demo, jaxseg):
     before = _digests(demo)
     code, out, _ = jaxseg("demo", "--preset", "smoke", "--out", demo)
-    assert code == 0 and f"{demo} is done" in out and "offline" not in out
+    assert code == 0 and f"{demo} was done before" in out
     assert "eta 0.06: sampled without the stop rule" in out
     assert _digests(demo) == before
 

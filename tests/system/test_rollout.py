@@ -104,3 +104,32 @@ def test_rollout_equals_the_loop_decision_for_decision(model, clip, seed, budget
         assert trajectory.reward[index] == pytest.approx(reward, abs=1e-3)
         assert trajectory.score[index] == pytest.approx(score, abs=1e-3)
     assert 0 < sum(row[2] for row in rows) < len(rows)
+
+
+def test_tables_of_the_evaluation_decide_as_the_stream_does(model, clip):
+    """Deviations are kept in half precision; decisions and scores must not change."""
+    from jaxseg.evaluation import clips, live, specs
+
+    images, labels = clip
+    policy = jax.tree.map(jnp.copy, model.variables["policy"])
+    last = f"FC{len(model.settings['policy']['hidden'])}"
+    policy["params"][last]["bias"] = jnp.zeros(2)
+    policy["params"][last]["kernel"] = 20 * policy["params"][last]["kernel"]
+    model = model._replace(variables={**model.variables, "policy": policy})
+    taus = (0.3, 0.45, 0.5, 0.55, 0.7)
+    compared = {"policy": specs.policy(model, taus, 0)}
+    scores = clips.score_clip(model, compared, images, labels)
+    for index, tau in enumerate(taus):
+        frames = list(live.stream(model, tau)(iter(images)))
+        keys = sum(frame.key for frame in frames)
+        assert keys == scores.outcomes["policy"].keys[index], tau
+        total, matrix = 0.0, 0.0
+        for frame, label in zip(frames, labels, strict=True):
+            found = iou.confusion(jnp.asarray(frame.labels), jnp.asarray(label), 5)
+            matrix = matrix + np.asarray(found)
+            total += float(iou.mean_iou(found))
+        np.testing.assert_allclose(
+            scores.outcomes["policy"].confusion[index], matrix, atol=3
+        )
+        assert total == pytest.approx(scores.outcomes["policy"].score[index], abs=1e-3)
+    assert len(set(scores.outcomes["policy"].keys)) > 1
