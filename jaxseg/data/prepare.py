@@ -1,7 +1,6 @@
 """Prepare a data set: read the user's folder once, write records ready for training."""
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from jaxseg.data import book, classes, crop, index, layouts, records, vw300
 from jaxseg.errors import UserError
+from jaxseg.runtime import files
 
 REPORT = "report.json"
 
@@ -62,8 +62,14 @@ def prepare(
     plan = layouts.plan(Path(folder), layout, None if splits is None else Path(splits))
     _check(settings, plan.layout)
     identity = _identity(settings, plan, Path(folder))
-    out = Path(out)
-    with _alone(out):
+    out = Path(out).resolve()  # "." has no name to put a lock beside
+    with files.writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    busy = (
+        f"{out}: another run is preparing it; expected none; wait for it or give "
+        "another folder"
+    )
+    with files.locked(out.with_name(f".{out.name}.lock"), busy):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             return _reuse(out, identity)
         with _partial_folder(out) as partial:
@@ -134,30 +140,6 @@ def _reuse(out: Path, identity: dict) -> Report:
     content = json.loads((out / REPORT).read_text())
     content["skipped"] = [records.Skipped(**entry) for entry in content["skipped"]]
     return Report(**content, reused=True)
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(out.with_name(f".{out.name}.lock"), "w")
-    except OSError as error:
-        raise UserError(
-            f"{out}: cannot be written ({error.strerror}); expected a place with room "
-            "and permission; give another folder"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"{out}: another run is preparing it; expected none; wait for it or "
-                "give another folder"
-            ) from error
-        try:
-            yield
-        finally:
-            Path(lock.name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ training goes on, and renamed. Random keys and data positions are not saved, bec
 all draws are functions of the seed and the step.
 """
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from jaxseg.errors import UserError
+from jaxseg.runtime import files
 
 State = TypeVar("State")
 
@@ -44,6 +47,8 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
+        with files.writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
@@ -64,6 +69,10 @@ class Checkpoints:
         """Start to write the state after `step` steps; the arrays may be donated next.
 
         A step that is there already stays as it is.
+
+        Raises:
+          UserError: this or the save before it could not be written; also from `wait`,
+            `close` and all that waits.
         """
         if step in self._manager.all_steps():
             return
@@ -73,14 +82,15 @@ class Checkpoints:
             # Without a value it ranks last, as one that is not a number does.
             metrics = {self._best_metric: math.nan} | (metrics or {})
             metrics = {name: float(value) for name, value in metrics.items()}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                leaves=ocp.args.JsonSave(_describe(state)),
-            ),
-            metrics=metrics,
-        )
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    leaves=ocp.args.JsonSave(_describe(state)),
+                ),
+                metrics=metrics,
+            )
 
     def restore_latest(self, template: State) -> tuple[int, State] | None:
         """Restore the newest checkpoint into the form of a template.
@@ -119,17 +129,31 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until everything that was saved is on disk."""
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Finish writing and let go of the folder."""
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            # What a full disk is to Orbax and to the library that writes for it.
+            raise UserError(
+                f"a checkpoint in {self._folder} cannot be written "
+                f"({type(error).__name__}: {_first_line(error)}); expected a place "
+                "with room and permission; make some and run the same command again"
+            ) from error
 
     def _score(self, metrics: dict[str, float]) -> float:
         value = metrics[self._best_metric]

@@ -28,19 +28,22 @@ class MetricWriter:
         Raises:
           UserError: the file holds something else, or TensorBoard is not installed.
         """
-        path = Path(folder) / FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._path = Path(folder) / FILE
+        with files.writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [line for line in _records(path) if line["step"] <= step]
             files.write_atomically(path, "".join(map(_line, kept)))
         self._board = _tensorboard(folder, step) if tensorboard else None
-        self._file = open(path, "a", encoding="utf-8")
+        with files.writing(path):
+            self._file = open(path, "a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one record and flush it to the system."""
         record = {"step": int(step)} | {k: float(v) for k, v in values.items()}
-        self._file.write(_line(record))
-        self._file.flush()
+        with files.writing(self._path):
+            self._file.write(_line(record))
+            self._file.flush()
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, float(value), int(step))
@@ -80,7 +83,7 @@ def read(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 def _records(path: Path) -> list[dict[str, Any]]:
     records = []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     # Every whole line ends in a newline, so what follows the last one was cut short.
     for number, line in enumerate(lines[:-1], start=1):
         try:

@@ -18,11 +18,15 @@ def save_weights(
     variables: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write nested dicts of arrays, and a few strings about them, to one file."""
+    """Write nested dicts of arrays, and a few strings about them, to one file.
+
+    Raises UserError naming the file where it cannot be written; an old one stays.
+    """
     # The writer takes the bytes as they lie, so they must lie in C order.
     tensors = {name: np.array(x, order="C") for name, x in _flatten(variables).items()}
     data = safetensors.numpy.save(tensors, metadata=dict(metadata or {}))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with files.writing(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, data)
 
 

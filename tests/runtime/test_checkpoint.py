@@ -1,5 +1,7 @@
 """Claims about checkpoints: exact round trips, what stays, and what is refused."""
 
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -135,3 +137,32 @@ def test_what_an_interrupted_save_left_behind_is_removed(tmp_path):
         checkpoints.save(2, _state(2))
         assert checkpoints.latest_step() == 2
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["1", "2"]
+
+
+def test_a_checkpoint_that_the_disk_refuses_is_named_and_the_last_one_stays(tmp_path):
+    program = """
+import resource, signal, sys
+import numpy as np
+from jaxseg.errors import UserError
+from jaxseg.runtime import checkpoint
+saved = checkpoint.Checkpoints(sys.argv[1])
+saved.save(1, {"w": np.zeros(4)})
+saved.wait()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    saved.save(2, {"w": np.random.default_rng(0).normal(size=100_000)})
+    saved.wait()
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "c")],
+        capture_output=True,
+        text=True,
+    )
+    said = f"a checkpoint in {tmp_path / 'c'} cannot be written"
+    assert done.stdout.startswith(said), done.stderr
+    assert done.stdout.count("\n") == 1
+    with checkpoint.Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.latest_step() == 1

@@ -121,10 +121,32 @@ def test_the_files_that_come_with_jaxseg_are_found_from_anywhere(tmp_path, monke
     assert config.load_config("configs/x.py").seed == 5
     checkout = tmp_path / "site" / "configs"
     checkout.mkdir()
+    (checkout / "x.py").write_text(FILE)
     (checkout / "common.py").write_text("SEED = 6\n")
     assert config.load_config("configs/x.py").seed == 5, "not a checkout"
     (tmp_path / "site" / "pyproject.toml").write_text("")
     assert config.load_config("configs/x.py").seed == 6
+
+
+def test_common_is_the_one_beside_the_file(folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "x.py").write_text(FILE)
+    assert config.load_config("other/x.py").seed == 3
+    (folder / "other" / "common.py").write_text("SEED = 8\n")
+    assert config.load_config("other/x.py").seed == 8
+
+
+def test_the_files_that_come_with_jaxseg_can_be_asked_for_alone(folder, monkeypatch):
+    packaged = folder / "site" / "jaxseg"
+    (packaged / "_configs").mkdir(parents=True)
+    (packaged / "_configs" / "x.py").write_text(FILE)
+    (packaged / "_configs" / "common.py").write_text("SEED = 5\n")
+    (folder / "configs" / "y.py").write_text(FILE)
+    monkeypatch.setattr(config, "_PACKAGE", packaged)
+    assert config.load_config("configs/x.py").seed == 3
+    assert config.load_config("configs/x.py", packaged=True).seed == 5
+    with pytest.raises(UserError, match=r"expected one of configs/x\.py;"):
+        config.load_config("configs/y.py", packaged=True)
 
 
 def test_pairs_are_joined_and_flags_left_alone():

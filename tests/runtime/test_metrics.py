@@ -52,6 +52,9 @@ def test_a_missing_and_a_foreign_file_are_named(tmp_path):
     with pytest.raises(UserError, match="line 2"):
         metrics.MetricWriter(tmp_path, step=1)
     assert "hello" in (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"st\xff": 2}\n')
+    with pytest.raises(UserError, match="line 2"):
+        metrics.read(tmp_path)
 
 
 def test_tensorboard_gets_the_values_or_names_the_extra(tmp_path, monkeypatch):

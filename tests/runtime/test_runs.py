@@ -40,6 +40,33 @@ def test_only_the_runtime_and_log_groups_may_change(tmp_path):
         runs.open_run(tmp_path / "r", CONFIG, "flow")
 
 
+def test_other_inputs_under_the_same_paths_are_named(tmp_path):
+    inputs = {"data": "aa", "segmenter": "bb"}
+    made = runs.open_run(tmp_path / "r", CONFIG, "flow", inputs)
+    assert made.inputs == inputs
+    assert runs.open_run(tmp_path / "r", CONFIG, "flow", inputs) == made
+    assert runs.open_run(tmp_path / "r", CONFIG, "flow") == made
+    with pytest.raises(UserError, match="another content of segmenter under") as error:
+        runs.open_run(tmp_path / "r", CONFIG, "flow", inputs | {"segmenter": "cc"})
+    assert "data" not in str(error.value).replace(str(tmp_path), "")
+    with pytest.raises(UserError, match="another content of data, segmenter under"):
+        runs.open_run(tmp_path / "r", CONFIG, "flow", {})
+
+
+def test_a_locked_folder_is_new_or_old_and_has_one_user(tmp_path):
+    for _ in range(2):
+        with runs.locked(tmp_path / "r"):
+            runs.open_run(tmp_path / "r", CONFIG, "flow")
+            with pytest.raises(UserError, match="another process is working in .*/r;"):
+                with runs.locked(tmp_path / "r"):
+                    pass
+    assert [p.name for p in (tmp_path / "r").iterdir()] == ["config.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file; expected a folder"):
+        with runs.locked(tmp_path / "file"):
+            pass
+
+
 def test_tuples_and_lists_are_the_same_configuration(tmp_path):
     runs.open_run(tmp_path / "r", {"hidden": [4, 2]}, "policy")
     runs.open_run(tmp_path / "r", {"hidden": (4, 2)}, "policy")
