@@ -2,8 +2,9 @@
 
 A sweep file defines `CONFIG`, a configuration such as "configs/policy.py:synthetic",
 and `sweep(add)`, which calls `add(**{"policy.eta": 0.06, "seed": 1})` for every point.
-Every point is one `jaxseg train` in a folder of its own; points that are finished are
-passed over, and those that were interrupted go on, so the same command may be repeated.
+Every point is one `jaxseg train` in a folder of its own. That returns at once where the
+folder is finished, goes on where it was interrupted and fails where it belongs to
+another configuration, so the same command may be repeated.
 """
 
 import argparse
@@ -35,6 +36,8 @@ def load_points(sweep_file: str, out: str) -> list[Point]:
     if not Path(sweep_file).is_file():
         raise SystemExit(f"there is no sweep file {sweep_file}; check --sweep")
     spec = importlib.util.spec_from_file_location("sweep_file", sweep_file)
+    if spec is None:
+        raise SystemExit(f"{sweep_file} is not a Python file; expected a .py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "CONFIG") or not hasattr(module, "sweep"):
@@ -70,9 +73,6 @@ def run_local(points: Sequence[Point]) -> int:
     results = {}
     for number, point in enumerate(points, start=1):
         print(f"[{number}/{len(points)}] {point.name}", flush=True)
-        if (point.folder / "DONE").exists():
-            results[point.name] = "done before"
-            continue
         code = subprocess.run(point.argv, check=False).returncode
         results[point.name] = "done" if code == 0 else f"failed with exit code {code}"
     width = max(map(len, results))

@@ -40,7 +40,7 @@ def started(monkeypatch):
         folder = Path(argv[-1].removeprefix("--run="))
         failed = "--config.policy.eta=0.06" in argv and len(calls) == 1
         if not failed:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / "DONE").write_text("")
         return subprocess.CompletedProcess(argv, int(failed))
 
@@ -67,7 +67,7 @@ def test_dry_run_prints_the_very_commands_and_writes_nothing(
     ]
 
 
-def test_goes_on_after_a_failure_and_repeats_only_that(
+def test_goes_on_after_a_failure_and_leaves_it_to_the_program_what_is_done(
     sweep_file, tmp_path, started, capsys
 ):
     assert _main(sweep_file, tmp_path / "out") == 1
@@ -78,9 +78,7 @@ def test_goes_on_after_a_failure_and_repeats_only_that(
     assert [argv[-3] for argv in started] == [
         "--config.policy.eta=0.06",
         "--config.policy.eta=0.1",
-        "--config.policy.eta=0.06",
-    ]
-    assert "done before" in capsys.readouterr().out.splitlines()[-1]
+    ] * 2, "a folder that is done may be of another configuration"
 
 
 def test_points_json_says_what_was_started(sweep_file, tmp_path, started):
@@ -110,6 +108,9 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path, text, said):
     (tmp_path / "s.py").write_text(text)
     with pytest.raises(SystemExit, match=said):
         sweep.load_points(str(tmp_path / "s.py"), "out")
+    (tmp_path / "s.txt").write_text(text)
+    with pytest.raises(SystemExit, match="s.txt is not a Python file"):
+        sweep.load_points(str(tmp_path / "s.txt"), "out")
     with pytest.raises(SystemExit, match="there is no sweep file"):
         sweep.load_points(str(tmp_path / "t.py"), "out")
 
