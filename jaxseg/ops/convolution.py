@@ -7,17 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.ops import depthwise
 from jaxseg.types import Array
-
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv(
     x: Array,
     kernel: Array,
     stride: int = 1,
-    rate: int = 1,
-    padding: Padding = "SAME",
+    padding: depthwise.Padding = "SAME",
 ) -> Array:
     """Convolve `x` [B, H, W, I] with `kernel` [kh, kw, I, O]; no bias."""
     if kernel.shape[:2] == (1, 1):
@@ -34,7 +32,6 @@ def conv(
         kernel,
         window_strides=(stride, stride),
         padding=padding,
-        rhs_dilation=(rate, rate),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y[..., :features]

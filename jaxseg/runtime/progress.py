@@ -2,12 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 import tqdm
 
-T = TypeVar("T")
 LINE_SECONDS = 10.0
 
 
@@ -25,14 +23,6 @@ def bar(
     file = sys.stderr if file is None else file
     kind = _TerminalBar if file.isatty() else _LineBar
     return kind(total, initial, description, file)
-
-
-def each(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items and show how many are done."""
-    with bar(len(items) if total is None else total, 0, description) as shown:
-        for item in items:
-            yield item
-            shown.advance()
 
 
 class Bar:
