@@ -92,21 +92,21 @@ def run_loop(
         )
         schedule = _Schedule(steps, save_every, log_every, eval_every)
         bar = stack.enter_context(progress.bar(steps, start, description))
-        session = _Session(trainer, folder, saved, writer, schedule, bar, start, state)
+        updates = _Updates(trainer, folder, saved, writer, schedule, bar, start, state)
         stop = stack.enter_context(_stop_signals())
         batches = stack.enter_context(
             prefetch.Prefetch(trainer.batch_fn, range(start + 1, steps + 1))
         )
         try:
             for step, batch in batches:
-                session.advance(step, batch)
+                updates.advance(step, batch)
                 if stop.is_set() and step < steps:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            session.save_if_sound()
+            updates.save_if_sound()
             raise
         saved.wait()
-        return session.state
+        return updates.state
 
 
 class _Schedule(NamedTuple):
@@ -127,7 +127,7 @@ class _Schedule(NamedTuple):
         )
 
 
-class _Session:
+class _Updates:
     """What changes while the loop runs: the state, and the losses not yet looked at."""
 
     def __init__(self, trainer, folder, saved, writer, schedule, bar, step, state):
