@@ -63,7 +63,9 @@ def read(folder: Path) -> dict:
             "the folder that it wrote"
         )
     try:
-        content = json.loads((folder / FILE).read_text())
+        content = json.loads((folder / FILE).read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"holds a {type(content).__name__}")
     except ValueError as error:
         raise UserError(
             f"{folder / FILE}: {error}; expected what preparing wrote; {remedy}"

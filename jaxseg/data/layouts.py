@@ -135,11 +135,21 @@ def _plan_archive(folder: Path, lists: Path) -> Plan:
 
 
 def _archive_video(folder: Path) -> ArchiveVideo:
-    points = {
-        int(path.stem): path
-        for path in sorted((folder / "annot").glob("*.pts"))
-        if path.stem.isascii() and path.stem.isdigit()
-    }
+    points = {}
+    for path in sorted((folder / "annot").glob("*.pts")):
+        if not (path.stem.isascii() and path.stem.isdigit()):
+            continue
+        number = int(path.stem)
+        if number == 0:
+            raise UserError(
+                f"{path}: number 0; expected frames numbered from 1; rename the files"
+            )
+        if number in points:
+            raise UserError(
+                f"{path}: has the number of {points[number].name}; expected one file a "
+                "frame; remove one of them"
+            )
+        points[number] = path
     return ArchiveVideo(folder.name, folder / "vid.avi", dict(sorted(points.items())))
 
 
@@ -158,7 +168,12 @@ def _plan_mask(folder: Path, lists: Path) -> Plan:
                     "the list"
                 )
             pair = tuple(_inside(folder, part, path, line) for part in parts)
-            videos[match[1]][int(match[2])] = pair
+            before = videos[match[1]].setdefault(int(match[2]), pair)
+            if before != pair:
+                raise UserError(
+                    f"{path}: line {line}: {text[:80]!r} has the number of "
+                    f"{before[0].name}; expected one pair a frame; remove one of them"
+                )
         splits[split] = [
             MaskVideo(name, dict(sorted(videos[name].items())))
             for name in sorted(videos)

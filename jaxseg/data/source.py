@@ -48,6 +48,7 @@ class FrameSource:
         self.size = tuple(size) if isinstance(size, Sequence) else (size, size)
         self.videos = index.videos(content, split)
         self.runs = index.runs(self.videos)
+        self._folder = folder
         self._firsts = [video.first for video in self.videos]
         self._run_starts = [run.start for run in self.runs]
         self._records = vw300.open_split(Path(folder) / content["dataset"], split)
@@ -119,16 +120,27 @@ class FrameSource:
         labels = np.empty((len(indices), *self.size), np.uint8)
         if len(indices):
             records = self._records.__getitems__([int(i) for i in indices])
-            jobs = zip(records, images, labels, strict=True)
+            jobs = zip(indices, records, images, labels, strict=True)
             list(self._pool.map(lambda job: self._decode_into(*job), jobs))
         return images, labels
 
-    def _decode_into(self, record: dict, image: np.ndarray, label: np.ndarray) -> None:
-        pixels = _pixels(record["image"], cv2.IMREAD_COLOR)
+    def _decode_into(
+        self, index: int, record: dict, image: np.ndarray, label: np.ndarray
+    ) -> None:
+        pixels = self._pixels(index, record["image"], cv2.IMREAD_COLOR)
         pixels = scaling.resize_image(pixels, self.size)
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=image)
-        stored = _pixels(record["label"], cv2.IMREAD_UNCHANGED)
+        stored = self._pixels(index, record["label"], cv2.IMREAD_UNCHANGED)
         label[:] = scaling.resize_labels(stored, self.size)
+
+    def _pixels(self, index: int, data: bytes, flags: int) -> np.ndarray:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        if pixels is None:
+            raise UserError(
+                f"{self._folder}: record {index} of split {self.split} does not "
+                "decode; expected an image; remove the folder and prepare it again"
+            )
+        return pixels
 
 
 class _Cache:
@@ -149,13 +161,3 @@ class _Cache:
 
     def get(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._images[indices], self._labels[indices]
-
-
-def _pixels(data: bytes, flags: int) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        raise UserError(
-            "a record of the prepared folder does not decode; expected an image; "
-            "remove the folder and prepare it again"
-        )
-    return pixels

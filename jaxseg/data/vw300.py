@@ -1,5 +1,7 @@
 """TFDS data set of face video: one record per frame, in video order, no TensorFlow."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -7,6 +9,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from jaxseg.errors import UserError
+
+_SYSTEM_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+)
 
 Shard = Callable[[], Iterator[tuple[int, dict]]]
 
@@ -77,12 +89,21 @@ def write(
             download_dir=str(folder / "downloads"),
             download_config=tfds.download.DownloadConfig(try_download_gcs=False),
         )
-    except (OSError, RuntimeError) as error:  # a full disk is the latter
+    except (OSError, RuntimeError) as error:
+        if not _is_of_the_system(error):
+            raise
         raise UserError(
             f"{folder}: writing failed ({' '.join(str(error).split())}); expected room "
             "and permission; make some and prepare again"
         ) from error
     return str(Path(builder.data_path).relative_to(folder))
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    # The writer of records turns a full disk into a RuntimeError that cites it.
+    return isinstance(error, OSError) or any(
+        os.strerror(code) in str(error) for code in _SYSTEM_ERRORS
+    )
 
 
 def open_split(folder: Path, split: str) -> Sequence[dict]:

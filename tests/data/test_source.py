@@ -119,6 +119,26 @@ def test_an_unknown_split_is_answered_with_those_there_are(prepared):
         source.FrameSource(prepared, "C", 32)
 
 
+def test_a_record_that_does_not_decode_is_named(prepared, monkeypatch):
+    frames = source.FrameSource(prepared, "A", 32)
+    records = frames._records.__getitems__([3])
+    records[0]["label"] = records[0]["label"][:9]
+    monkeypatch.setattr(frames, "_records", _Records(records))
+    with pytest.raises(UserError, match="prepared: record 3 of split A does not"):
+        frames.frames([3])
+
+
+class _Records(list):
+    def __getitems__(self, indices):
+        return self
+
+
+def test_an_index_of_another_shape_is_refused(tmp_path):
+    (tmp_path / "index.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"index\.json: holds a list"):
+        source.FrameSource(tmp_path, "A", 32)
+
+
 def test_a_folder_that_is_not_prepared_says_how_to_prepare_one(tmp_path):
     with pytest.raises(UserError, match="jaxseg dataset prepare"):
         source.FrameSource(tmp_path / "nowhere", "A", 32)

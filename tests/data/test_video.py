@@ -49,6 +49,29 @@ def test_a_cut_file_is_an_error_after_its_last_frame(clip, expected):
     assert np.abs(read[0].astype(int) - frames[0]).mean() < 4
 
 
+def test_one_frame_less_than_declared_is_an_error_in_an_avi_alone(
+    clip, tmp_path, monkeypatch
+):
+    path, _ = clip
+
+    class _Capture:
+        def __init__(self, capture):
+            self._capture = capture
+
+        def get(self, _):
+            return 31
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+    opened = video._open
+    monkeypatch.setattr(video, "_open", lambda *at: _Capture(opened(*at)))
+    with pytest.raises(UserError, match="30 frames but its header declares 31"):
+        list(video.read_video(path))
+    path = path.rename(tmp_path / "vid.mkv")
+    assert len(list(video.read_video(path))) == 30
+
+
 def test_bytes_lost_within_are_an_error(clip):
     path, _ = clip
     data = bytearray(path.read_bytes())

@@ -12,6 +12,7 @@ import pytest
 
 from jaxseg.data import crop, landmarks, prepare, pts, source, vw300
 from jaxseg.errors import UserError
+from jaxseg.runtime import files
 from tests.data import drawn
 
 
@@ -237,6 +238,43 @@ def test_lists_may_not_name_what_is_not_there_or_a_video_twice(archive, tmp_path
     assert "B.txt: line 2: video 002 is listed already in A.txt" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("5.pts", "has the number of 000005.pts"), ("0.pts", "0.pts: number 0; expected")],
+)
+def test_numbers_of_landmark_files_are_unique_and_from_one(
+    archive, tmp_path, name, words
+):
+    annotations = archive / "001" / "annot"
+    shutil.copy(annotations / "000005.pts", annotations / name)
+    assert words in refused(archive, tmp_path / "out")
+
+
+def test_a_frame_of_the_release_is_listed_as_one_pair(tmp_path):
+    folder = drawn.write_release(tmp_path / "release", RELEASE)
+    listing = folder / "data_splits" / "split_2" / "A.txt"
+    lines = listing.read_text()
+    listing.write_text(lines + lines)
+    assert prepare.prepare(folder, tmp_path / "out").frames["A"] == 7
+    listing.write_text(lines + "/images_orig/001_1.jpg /labels_orig/001_1.png\n")
+    message = refused(folder, tmp_path / "other")
+    assert "'/images_orig/001_1.jpg /labels_orig/001_1.png' has the number" in message
+
+
+def test_the_working_folder_may_be_prepared_into(archive, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    prepare.prepare(archive, ".")
+    assert len(source.FrameSource(tmp_path / "out", "B", 32)) == 7
+
+
+def test_one_process_prepares_a_folder_at_a_time(archive, tmp_path):
+    with files.locked(tmp_path / ".out.lock", "busy"):
+        assert "another run is preparing it" in refused(archive, tmp_path / "out")
+    prepare.prepare(archive, tmp_path / "out")
+    assert not (tmp_path / ".out.lock").exists()
+
+
 def test_videos_in_no_list_are_reported(archive, tmp_path):
     (archive / "splits" / "C.txt").unlink()
     assert prepare.prepare(archive, tmp_path / "out").unlisted == ["004"]
@@ -332,6 +370,17 @@ def test_a_full_disk_is_told_and_leaves_nothing(archive, tmp_path, monkeypatch):
 
     monkeypatch.setattr(vw300.Vw300, "download_and_prepare", fail)
     assert "No space left on device" in refused(archive, tmp_path / "out")
+
+
+def test_an_error_of_the_program_is_not_told_as_one_of_the_disk(
+    archive, tmp_path, monkeypatch
+):
+    def fail(self, **_):
+        raise RuntimeError("generator raised StopIteration")
+
+    monkeypatch.setattr(vw300.Vw300, "download_and_prepare", fail)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        prepare.prepare(archive, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
