@@ -1,6 +1,7 @@
 """Tests of the synthetic face videos."""
 
 import json
+import types
 
 import cv2
 import numpy as np
@@ -202,6 +203,56 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_call_killed_at_its_start_is_gone_on_with(dataset, tmp_path, monkeypatch):
+    folder = tmp_path / "videos"
+    with monkeypatch.context() as patch:
+        patch.setattr(render, "_write_splits", _fail)
+        with pytest.raises(UserError, match="killed"):
+            render.render_dataset(folder, **SMALL, size=SIZE, seed=3)
+    render.render_dataset(folder, **SMALL, size=SIZE, seed=3)
+    assert _contents(folder) == _contents(dataset)
+
+
+def test_damaged_settings_are_named(tmp_path):
+    (tmp_path / "synthetic.json").write_text('{"version')
+    with pytest.raises(UserError, match=r"synthetic\.json is damaged"):
+        render.render_dataset(tmp_path, **SMALL, size=SIZE)
+    assert [p.name for p in tmp_path.iterdir()] == ["synthetic.json"]
+
+
+def test_a_video_that_lacks_frames_is_not_taken_for_whole(tmp_path, monkeypatch):
+    class _Writer:  # as OpenCV's does where the disk is full
+        def __init__(self, path, *options):
+            self._writer, self._left = cv2.VideoWriter(path, *options), 2
+
+        def write(self, image):
+            self._left -= 1
+            if self._left >= 0:
+                self._writer.write(image)
+
+        def __getattr__(self, name):
+            return getattr(self._writer, name)
+
+    fake = types.SimpleNamespace(**vars(cv2) | {"VideoWriter": _Writer})
+    monkeypatch.setattr(render, "cv2", fake)
+    said = r"vid\.avi was not written whole: .*delivered 2 frames but 5 were expected"
+    with pytest.raises(UserError, match=said):
+        render.render_dataset(tmp_path / "v", **SMALL, size=SIZE)
+    assert not (tmp_path / "v" / "001").exists()
+
+
+def test_a_failure_in_one_worker_stops_the_others(tmp_path, monkeypatch):
+    folder = tmp_path / "videos"
+    many = {"videos": {"A": 4}, "frames": {"A": 5000}}
+    with monkeypatch.context() as patch:
+        patch.setattr(render, "_finish", lambda *_: (None for _ in ()))
+        render.render_dataset(folder, **many, size=SIZE)
+    (folder / "002.partial").write_text("in the way")
+    with pytest.raises(UserError, match=r"002\.partial: cannot be written"):
+        render.render_dataset(folder, **many, size=SIZE, workers=2)
+    assert not any((folder / name).exists() for name in ("001", "003", "004"))
+
+
 def test_height_and_width_may_differ():
     image, landmarks, _ = next(render.render_video(0, 1, 1, (72, 96)))
     assert image.shape == (72, 96, 3)
@@ -228,6 +279,10 @@ def test_activity_multiplies_the_named_rates():
     changed = {k for k in rates._fields if getattr(rates, k) != getattr(livelier, k)}
     assert changed == {"burst", "talk", "light_step", "occluder", "cut"}
     assert livelier.burst == 2 * rates.burst
+
+
+def _fail(*_):
+    raise UserError("killed")
 
 
 KERNEL = np.ones((7, 7), np.uint8)

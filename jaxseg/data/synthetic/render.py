@@ -14,20 +14,28 @@ top-left pixel is (1, 1)), FOLDER/splits/A.txt (one video id a line).
 """
 
 import concurrent.futures
+import contextlib
 import json
 import multiprocessing
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from jaxseg.data import video as video_files
 from jaxseg.data.opencv import cv2
 from jaxseg.data.synthetic import compose, motion
 from jaxseg.errors import UserError
+from jaxseg.runtime import files
 
 VERSION = 1
 _SETTINGS = "synthetic.json"
+
+# Set where the videos at hand shall not be finished; workers share one with the caller.
+_stopped = threading.Event()
 
 
 def render_dataset(
@@ -71,10 +79,11 @@ def render_dataset(
         for path, number, count in left
     ]
     done = total - len(left)
-    for _ in _finish(tasks, workers):
-        done += 1
-        if progress is not None:
-            progress(done, total)
+    with contextlib.closing(_finish(tasks, workers)) as finished:
+        for _ in finished:
+            done += 1
+            if progress is not None:
+                progress(done, total)
 
 
 def render_video(
@@ -113,7 +122,7 @@ def _claim(folder: Path, settings: dict) -> None:
     record = folder / _SETTINGS
     wanted = json.loads(json.dumps(settings))
     if record.exists():
-        found = json.loads(record.read_text())
+        found = _read_settings(record)
         if found != wanted:
             names = [k for k in wanted if found.get(k) != wanted[k]]
             expected = json.dumps({name: wanted[name] for name in names})
@@ -121,24 +130,46 @@ def _claim(folder: Path, settings: dict) -> None:
                 f"{folder} holds videos of other settings ({', '.join(names)}); "
                 f"expected {expected}; give another folder"
             )
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    else:
+        _check_free(folder)
+        with files.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        # First of all, so that whatever a killed call leaves is known for its own.
+        files.write_atomically(record, json.dumps(wanted, indent=2) + "\n")
+    _write_splits(folder, settings["videos"])
+
+
+def _read_settings(record: Path) -> dict:
+    try:
+        found = json.loads(record.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{record} is damaged; expected the settings of the videos beside it; give "
+            "another folder or remove this one"
+        )
+    return found
+
+
+def _check_free(folder: Path) -> None:
+    # A hidden file is what a call that was killed while it wrote left behind.
+    if folder.exists() and not (
+        folder.is_dir() and all(p.name.startswith(".") for p in folder.iterdir())
+    ):
         raise UserError(
             f"{folder} holds something else; expected an empty folder or videos of "
             "these settings; give another folder"
         )
-    _write_splits(folder, settings["videos"])
-    part = record.with_suffix(".partial")
-    part.write_text(json.dumps(wanted, indent=2) + "\n")
-    part.rename(record)
 
 
 def _write_splits(folder: Path, videos: dict[str, int]) -> None:
-    (folder / "splits").mkdir(parents=True, exist_ok=True)
+    with files.writing(folder / "splits"):
+        (folder / "splits").mkdir(exist_ok=True)
     first = 1
     for split, count in videos.items():
         names = "".join(f"{number:03d}\n" for number in range(first, first + count))
-        (folder / "splits" / f"{split}.txt").write_text(names)
+        files.write_atomically(folder / "splits" / f"{split}.txt", names)
         first += count
 
 
@@ -154,18 +185,33 @@ def _finish(tasks: list[tuple], workers: int) -> Iterator[None]:
         return
     # A forked child would inherit the threads of the caller (JAX has many).
     context = multiprocessing.get_context("spawn")
+    stopped = context.Event()
     with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(0,)
+        workers, mp_context=context, initializer=_start_worker, initargs=(stopped,)
     ) as pool:
         waiting = [pool.submit(_write_video, *task) for task in tasks]
-        for future in concurrent.futures.as_completed(waiting):
-            yield future.result()
+        try:
+            for future in concurrent.futures.as_completed(waiting):
+                yield future.result()
+        except BaseException:  # also an interrupt, and a caller that wants no more
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker(stopped) -> None:
+    global _stopped
+    _stopped = stopped
+    # Ctrl-C reaches every process of the terminal; the caller is the one to act on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
 
 
 def _write_video(path: Path, seed, video, frames, size, fps, activity) -> None:
     part = path.with_name(path.name + ".partial")
     shutil.rmtree(part, ignore_errors=True)
-    (part / "annot").mkdir(parents=True)
+    with files.writing(part):
+        (part / "annot").mkdir(parents=True)
     code = cv2.VideoWriter_fourcc(*"MJPG")
     writer = cv2.VideoWriter(str(part / "vid.avi"), code, fps, (size[1], size[0]))
     if not writer.isOpened():
@@ -175,7 +221,25 @@ def _write_video(path: Path, seed, video, frames, size, fps, activity) -> None:
         )
     rows = render_video(seed, video, frames, size, fps, activity)
     for index, (image, landmarks, _) in enumerate(rows, 1):
+        if _stopped.is_set():
+            return
         writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        (part / "annot" / f"{index:06d}.pts").write_text(points_text(landmarks))
+        points = part / "annot" / f"{index:06d}.pts"
+        with files.writing(points):
+            points.write_text(points_text(landmarks))
     writer.release()
-    part.rename(path)
+    _check_written(part / "vid.avi", frames)
+    with files.writing(path):
+        part.rename(path)
+
+
+def _check_written(path: Path, frames: int) -> None:
+    # OpenCV says nothing where the disk is full.
+    try:
+        for _ in video_files.read_video(path, expected=frames):
+            pass
+    except UserError as error:
+        raise UserError(
+            f"{path} was not written whole: found {str(error).rpartition('; ')[0]}; "
+            "make room on the disk and run the same command again"
+        ) from error
