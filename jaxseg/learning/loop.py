@@ -106,6 +106,9 @@ def run_loop(
             updates.save_if_sound()
             raise
         saved.wait()
+        if stop.is_set():
+            # At the last step too, so that nothing else is started after it.
+            raise KeyboardInterrupt
         return updates.state
 
 

@@ -169,6 +169,18 @@ def test_an_interrupt_saves_the_step_it_came_in(whole, tmp_path, number, capsys)
     _assert_same(state, whole[1])
 
 
+def test_an_interrupt_in_the_last_step_is_not_swallowed(tmp_path):
+    def update(state, batch, step):
+        if step == SETTINGS["steps"]:
+            os.kill(os.getpid(), signal.SIGINT)
+        return _update(state, batch, step)
+
+    trainer = _trainer(update_fn=update, eval_fn=None, best_metric=None)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_loop(trainer, tmp_path, **{**SETTINGS, "eval_every": 0})
+    assert _saved(tmp_path)[-1] == SETTINGS["steps"]
+
+
 def test_an_interrupt_of_a_ruined_state_saves_nothing(tmp_path):
     def batch(step):
         batch = _batch(step)
