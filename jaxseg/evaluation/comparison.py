@@ -36,7 +36,16 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     if runs.is_done(folder):
         return json.loads((folder / COMPARISON).read_text())
-    compared = _specs(config, models)
+    with runs.locked(folder):
+        found = _compare(config, models, frames, folder) | {"run": run.hash}
+        files.write_atomically(folder / COMPARISON, json.dumps(found, indent=2) + "\n")
+        runs.mark_done(folder)
+    return found
+
+
+def _compare(config, models, frames, folder: Path) -> dict[str, Any]:
+    """Score, write table and figure, and say how the policies compare."""
+    model, compared = models[0][1], _specs(config, models)
     clips = curves.clips_of(frames, config["clip_length"])
     pairs = sum(clip.length * (clip.length - 1) // 2 for clip in clips)
     with progress.bar(pairs, 0, f"score set {config['split']}") as bar:
@@ -56,18 +65,12 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     plots.draw_curve(
         curves.read_csv(folder / CURVE_CSV), folder / CURVE_PNG, title=config["title"]
     )
-    found = {
-        "hardware": times.hardware,
-        "run": run.hash,
-        "policies": [
-            _against_random(videos, compared, label)
-            for label, spec in compared.items()
-            if spec.name == "policy_sampled"
-        ],
-    }
-    files.write_atomically(folder / COMPARISON, json.dumps(found, indent=2) + "\n")
-    runs.mark_done(folder)
-    return found
+    policies = [
+        _against_random(videos, compared, label)
+        for label, spec in compared.items()
+        if spec.name == "policy_sampled"
+    ]
+    return {"hardware": times.hardware, "policies": policies}
 
 
 def _load(policy_runs) -> list[tuple[int, build.Model]]:

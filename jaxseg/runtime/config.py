@@ -126,7 +126,8 @@ def _get_config(file: Path, arg: str, packaged: bool) -> ml_collections.ConfigDi
     if spec is None:
         raise UserError(f"{file} is not a Python file; expected a .py; check --config")
     module = importlib.util.module_from_spec(spec)
-    with _importable_configs([file.parent, *_roots(packaged)]):
+    # Absolute: Python remembers what a relative folder once meant.
+    with _importable_configs([file.absolute().parent, *_roots(packaged)]):
         spec.loader.exec_module(module)
         if not hasattr(module, "get_config"):
             raise UserError(

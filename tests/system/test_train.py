@@ -1,12 +1,15 @@
 """Stages as people run them: interrupted, continued, on several devices, wrongly."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from jaxseg import build
+from jaxseg.data import sampling
+from jaxseg.errors import UserError
 from jaxseg.learning import policy, stages
 from jaxseg.runtime import config, metrics
 
@@ -50,6 +53,52 @@ def test_interrupted_policy_equals_the_uninterrupted_one(demo, tmp_path, monkeyp
     assert metrics.read(tmp_path / "whole") == metrics.read(tmp_path / "parts")
 
 
+def test_interrupted_segmenter_equals_the_uninterrupted_one(
+    demo, tmp_path, monkeypatch
+):
+    """Batch statistics and the optimizer's state survive as parameters do."""
+    wanted = config.to_dict(
+        config.load_config(
+            "configs/segmenter.py:smoke",
+            [f"--config.data.prepared={demo}/data", "--config.train.steps=3"],
+        )
+    )
+    whole = stages.train(wanted, tmp_path / "whole")
+    real, steps = sampling.frame_indices, []
+
+    def fail_at_the_third(frames, seed, step, batch):
+        steps.append(step)
+        if step == 3 and steps.count(3) == 1:
+            raise RuntimeError("the machine was taken away")
+        return real(frames, seed, step, batch)
+
+    monkeypatch.setattr(sampling, "frame_indices", fail_at_the_third)
+    with pytest.raises(RuntimeError, match="taken away"):
+        stages.train(wanted, tmp_path / "parts")
+    parts = stages.train(wanted, tmp_path / "parts")
+    assert steps == [1, 2, 3, 3]  # it went on from the checkpoint of step 2
+    one, two = (safetensors.numpy.load_file(path) for path in (whole, parts))
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_a_run_whose_inputs_changed_is_refused(demo, tmp_path, jaxseg):
+    """The same paths, but another flow network behind them."""
+    (tmp_path / "flow").mkdir()
+    path = tmp_path / "flow" / build.MODEL_FILE
+    shutil.copy(demo / "flow" / build.MODEL_FILE, path)
+    wanted = policy_config(demo, f"--config.flow_run={tmp_path}/flow")
+    stages.train(wanted, tmp_path / "run")
+    model = build.load_model(tmp_path / "flow", ["segmenter", "flow"])
+    tensors = safetensors.numpy.load_file(path)
+    name = next(n for n in tensors if n.startswith("flow/"))
+    metadata = {k: json.dumps(v) for k, v in model.settings.items()}
+    safetensors.numpy.save_file({**tensors, name: tensors[name] + 1}, path, metadata)
+    with pytest.raises(UserError, match="networks"):
+        stages.train(wanted, tmp_path / "run")
+
+
 @pytest.mark.parametrize("devices", [2, 4])
 def test_policy_does_not_depend_on_the_number_of_devices(demo, tmp_path, devices):
     """Two episodes: on two devices one each, on four devices half the trials each."""
@@ -62,7 +111,7 @@ def test_policy_does_not_depend_on_the_number_of_devices(demo, tmp_path, devices
         found[count] = safetensors.numpy.load_file(path), metrics.read(path.parent)
     for name, value in found[1][0].items():
         np.testing.assert_allclose(
-            found[devices][0][name], value, rtol=1e-5, atol=1e-6, err_msg=name
+            found[devices][0][name], value, rtol=1e-6, atol=1e-7, err_msg=name
         )
     for one, many in zip(found[1][1], found[devices][1], strict=True):
         # What only the actions decide.
@@ -89,7 +138,7 @@ def test_networks_on_the_fly_train_as_tables_do(demo, tmp_path):
 
 def _seed_of_the_pooled_clip(demo, wanted):
     """Find a seed whose first episode is the clip that a pool of one holds."""
-    from jaxseg.data import sampling, source
+    from jaxseg.data import source
 
     frames = source.FrameSource(demo / "data", stages.POLICY_SPLIT, 65)
     start = sampling.spread_clips(frames, 1, 16)[0]
@@ -150,7 +199,7 @@ def test_bad_input_is_one_line_and_overwrites_nothing(demo, tmp_path, jaxseg):
         assert err.startswith("jaxseg: error: ") and err.count("\n") == 1, err
         for phrase in phrases:
             assert phrase in err, (phrase, err)
-        assert not (tmp_path / "run" / "DONE").exists()
+        assert not (tmp_path / "run").exists(), arguments
     assert _listing(demo) == before
 
 
@@ -187,9 +236,8 @@ def test_checkpoint_of_another_network_is_refused(demo, tmp_path, jaxseg):
     (tmp_path / "run" / "config.json").write_bytes(
         (tmp_path / "wider" / "config.json").read_bytes()
     )
-    with pytest.raises(Exception, match="Conv0") as error:
+    with pytest.raises(UserError, match="Conv0"):
         stages.train(wider, tmp_path / "run")
-    assert type(error.value).__name__ == "UserError"
 
 
 def test_evaluation_refuses_policies_of_different_networks(demo, tmp_path, jaxseg):
