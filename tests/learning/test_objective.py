@@ -117,22 +117,26 @@ def test_expected_estimator_is_the_exact_policy_gradient(returns_fn, baseline):
     assert float(probability.sum()) == pytest.approx(1.0, rel=1e-5)
     assert bool((~trajectories.valid).any())  # the stop rule takes part
 
-    returns = returns_fn(trajectories.reward, trajectories.valid, 1.0)
+    # K = 2: every sequence with every sequence, [pairs, trials, steps].
+    chosen = jnp.asarray(list(itertools.product(range(len(actions)), repeat=2)))
+    weights = probability[chosen].prod(-1)
+    paired = jax.tree.map(lambda x: x[chosen], trajectories)
+    advantages = returns_fn(paired.reward, paired.valid, 1.0)
     if baseline == "leave_one_out":
-        # The other trial is an independent draw: its expectation is the baseline.
-        returns = returns - (probability[:, None] * returns).sum(0)
+        advantages = advantages - objective.leave_one_out(advantages)
 
     def surrogate(variables):
         logits = jax.vmap(lambda t: trajectory_logits(variables, t))(trajectories)
 
-        def one(logits, action, advantage, valid):
-            value, _ = objective.policy_objective(
-                logits[None], action[None], advantage[None], valid[None], entropy_cost=0
-            )
-            return value
+        def one(logits, actions, advantages, valid):
+            return objective.policy_objective(
+                logits, actions, advantages, valid, entropy_cost=0
+            )[0]
 
-        values = jax.vmap(one)(logits, actions, returns, trajectories.valid)
-        return (probability * values).sum()
+        values = jax.vmap(one)(
+            logits[chosen], actions[chosen], advantages, paired.valid
+        )
+        return (weights * values).sum()
 
     estimate = jax.grad(surrogate)(variables)
     for name in exact:
