@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("types", "errors", "ops", "runtime"),
-    ("models", "data", "dynamic"),
+    ("models", "data", "dynamic", "pretrained"),
     ("build", "evaluation"),
     ("learning",),
     ("cli",),
 )
 # Packages of one layer that may not know each other.
-SIBLINGS = ("models", "data", "dynamic")
+SIBLINGS = ("models", "data", "dynamic", "pretrained")
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names}
 
 

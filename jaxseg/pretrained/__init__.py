@@ -1,0 +1,1 @@
+"""Weights that others trained: their files, their names, their layouts."""

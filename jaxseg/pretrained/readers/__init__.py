@@ -1,0 +1,1 @@
+"""Readers of foreign checkpoint files; none of them trusts what it reads."""
