@@ -100,7 +100,10 @@ def train(
     group.momentum = 0.9
     group.weight_decay = 0.0
     group.clip_norm = 0.0
-    group.initial_scale = 1.0  # first accumulator of rmsprop, as TensorFlow 1 has it
+    # RMSProp as TensorFlow 1 has it.
+    group.decay = 0.9
+    group.epsilon = 1e-10
+    group.initial_scale = 1.0  # its first accumulator
     group.save_every = 100
     group.eval_every = 0  # 0 = at the end only
     return group

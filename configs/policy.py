@@ -40,7 +40,10 @@ def get_config(arg: str = "paper"):
         "action_cap": 0.98,  # epsilon
         "cap_by_budget": False,  # 1 - eta / 10 instead of action_cap
         "returns": "reward_to_go",  # or "whole"
-        "baseline": "none",  # or "leave_one_out"
+        "baseline": "none",  # or "trial_mean", "leave_one_out"
+        "log_probability": "policy",  # or "capped", as sampled
+        "return_scale": "sum",  # over the steps of a trial; or "mean"
+        "entropy_scale": "mean",  # or "sum"
         # Readings of the paper.
         "window": 90,
         "key_ratio": "window",  # or "elapsed", "non_key"
@@ -48,6 +51,9 @@ def get_config(arg: str = "paper"):
         "count_first_frame": False,
         "pay_break": True,
         "pseudo_labels": False,  # Eq. 2
+        # Classes in the mean IoU that is paid: in either map, the same without the
+        # background ("foreground"), or "all" (in neither map counts 1).
+        "score_classes": "present",
         # Where pairs come from: "networks" (on the fly) or "tables" (of a pool).
         "pairs": "networks",
         "pool": 0,  # clips in the pool of tables

@@ -17,12 +17,46 @@ import jax.numpy as jnp
 from jaxseg import dynamic
 from jaxseg.errors import UserError
 from jaxseg.models import flownet, policy, segmenter
-from jaxseg.ops import fusion, iou, resize, warp
+from jaxseg.ops import iou, resize
 from jaxseg.runtime import weights
-from jaxseg.types import Array, Variables
+from jaxseg.types import Variables
 
 MODEL_FILE = "model.safetensors"
 PARTS = ("segmenter", "flow", "policy")
+
+
+def cached(*parts: str):
+    """Make a function of settings return the same object for the same values.
+
+    What it returns is then a constant under jit, so that programs are compiled once.
+
+    Args:
+      parts: of the settings that the function reads.
+    """
+
+    def decorate(fn):
+        @functools.lru_cache(maxsize=16)
+        def made(text, *rest):
+            return fn(json.loads(text), *rest)
+
+        @functools.wraps(fn)
+        def call(settings, *rest):
+            keep = {name: settings[name] for name in parts}
+            return made(json.dumps(keep, sort_keys=True), *rest)
+
+        return call
+
+    return decorate
+
+
+class Scoring(NamedTuple):
+    """How a prediction is scored (static)."""
+
+    pseudo_labels: bool = False  # Eq. 2: pixel accuracy against the key's prediction
+    classes: str = "present"  # that the mean IoU counts, see `iou.mean_iou`
+
+
+DEFAULT_SCORING = Scoring()
 
 
 class Model(NamedTuple):
@@ -131,22 +165,15 @@ def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
     )
 
 
+@cached("segmenter", "flow")
 def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
     """Return deep feature flow on posteriors (section 3.1) with these networks.
 
     N_feat gives the softmax posterior at the decoder grid; F runs at its own input
     size; its flow and scale fields are resized to the posterior's grid; N_task
     upsamples to the segmenter's input size and takes the argmax. Variables are those
-    of a `Model`. The same settings give the same object, so that compiled functions
-    are reused.
+    of a `Model`.
     """
-    keep = {name: settings[name] for name in ("segmenter", "flow")}
-    return _framework(json.dumps(keep, sort_keys=True))
-
-
-@functools.lru_cache(maxsize=16)
-def _framework(text: str) -> dynamic.Framework:
-    settings = json.loads(text)
     label_size = _size(settings["segmenter"]["input_size"])
     flow_size = _size(settings["flow"]["input_size"])
     border = settings["flow"]["border"]
@@ -156,14 +183,14 @@ def _framework(text: str) -> dynamic.Framework:
         return net.apply(variables["segmenter"], image[None], method=net.features)[0]
 
     def task_fn(variables, features):
-        return labels_of(features, label_size)
+        return segmenter.labels(features, label_size)
 
     # Half of F's encoder on a CPU is its first convolution, so there a view is its
     # answer. Elsewhere that would cost more memory traffic than it saves.
     embed = jax.default_backend() == "cpu"
 
     def view_fn(variables, image):
-        image = shrink(image, flow_size)
+        image = resize.shrink(image, flow_size)
         if not embed:
             return image
         return flow.apply(variables["flow"], image[None], method=flow.embed)[0]
@@ -181,70 +208,44 @@ def _framework(text: str) -> dynamic.Framework:
         view_fn=view_fn,
         motion_fn=motion_fn,
         deviation_fn=lambda motion: motion.deviation,
-        propagate_fn=functools.partial(propagate, border=border),
+        propagate_fn=functools.partial(flownet.propagate, border=border),
     )
 
 
-def propagate(
-    motion: flownet.FlowOutput, features: Array, *, border: str = "clamp"
-) -> Array:
-    """Warp key features [h, w, C] by the flow and multiply by the scale field."""
-    grid = features.shape[:2]
-    flow = resize.resize_flow(motion.flow, grid)
-    scale = resize.resize_bilinear(motion.scale, grid)
-    return fusion.materialise(warp.warp(features, flow, border) * scale)
-
-
-def labels_of(features: Array, size: tuple[int, int]) -> Array:
-    """Return the class map uint8 [..., H, W] of features [..., h, w, C] (N_task)."""
-    return segmenter.task(features, size).argmax(-1).astype(jnp.uint8)
-
-
-def shrink(image: Array, size: tuple[int, int]) -> Array:
-    """Resize an image [H, W, 3] for F, averaging where it becomes smaller."""
-    if image.shape[:2] == size:
-        return image
-    image = image.astype(jnp.float32)
-    return jax.image.resize(image, (*size, 3), "linear", antialias=True)
-
-
-@functools.lru_cache(maxsize=16)
-def mean_iou_score(num_classes: int):
-    """Return the score of Eq. 1: mean IoU over the classes present in either map."""
+@cached("segmenter")
+def score_fn(settings: Mapping[str, Any], scoring: Scoring = DEFAULT_SCORING):
+    """Return the score of a prediction: mean IoU (Eq. 1) or pixel accuracy (Eq. 2)."""
+    if scoring.pseudo_labels:
+        return iou.pixel_accuracy
+    num_classes = settings["segmenter"]["num_classes"]
 
     def score(prediction, target):
-        return iou.mean_iou(iou.confusion(prediction, target, num_classes))
+        matrix = iou.confusion(prediction, target, num_classes)
+        return iou.mean_iou(matrix, scoring.classes)
 
     return score
 
 
-def score_fn(settings: Mapping[str, Any], pseudo_labels: bool):
-    """Return the score of a prediction: mean IoU (Eq. 1) or pixel accuracy (Eq. 2)."""
-    if pseudo_labels:
-        return iou.pixel_accuracy
-    return mean_iou_score(settings["segmenter"]["num_classes"])
+def prepare_fn(settings: Mapping[str, Any], scoring: Scoring = DEFAULT_SCORING):
+    """Return `dynamic.prepare` with these networks: variables, clip -> episode."""
+    return functools.partial(
+        dynamic.prepare,
+        framework(settings),
+        score_fn=score_fn(settings, scoring),
+        pseudo_labels=scoring.pseudo_labels,
+    )
 
 
-def pair_fn(settings: Mapping[str, Any], pseudo_labels: bool = False):
+@cached("segmenter", "flow")
+def pair_fn(settings: Mapping[str, Any], scoring: Scoring = DEFAULT_SCORING):
     """Return the pair function that runs the networks of these settings."""
-    keep = {name: settings[name] for name in ("segmenter", "flow")}
-    return _pair_fn(json.dumps(keep, sort_keys=True), pseudo_labels)
+    return dynamic.networks_pair(framework(settings), score_fn(settings, scoring))
 
 
-@functools.lru_cache(maxsize=16)
-def _pair_fn(text: str, pseudo_labels: bool):
-    settings = json.loads(text)
-    return dynamic.networks_pair(framework(settings), score_fn(settings, pseudo_labels))
-
-
+@cached("policy")
 def policy_fn(settings: Mapping[str, Any]):
     """Return the policy as a function: variables, observation -> logits [2]."""
-    return _policy_fn(json.dumps(settings["policy"], sort_keys=True))
-
-
-@functools.lru_cache(maxsize=16)
-def _policy_fn(text: str):
-    net = policy_net({"policy": json.loads(text)})
+    net = policy_net(settings)
 
     def logits(variables, observation: dynamic.Observation):
         ratio, distance = observation.expert[0], observation.expert[1]

@@ -21,6 +21,7 @@ from jaxseg.dynamic.pairs import (
     pooled_pair,
     tabled_pair,
 )
+from jaxseg.dynamic.propagation import propagate, propagate_image
 from jaxseg.dynamic.rollout import rollout, rollout_trials, trial_rngs
 from jaxseg.dynamic.schedulers import (
     fixed_interval,
@@ -81,6 +82,8 @@ __all__ = [
     "optimum",
     "pooled_pair",
     "prepare",
+    "propagate",
+    "propagate_image",
     "random_rate",
     "replay",
     "reset",

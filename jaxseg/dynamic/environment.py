@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxseg.dynamic import history
+from jaxseg.dynamic import history, propagation
 from jaxseg.dynamic.types import (
     Clip,
     Episode,
@@ -65,18 +65,19 @@ def prepare(
 def networks_pair(framework: Framework, score_fn: ScoreFn) -> PairFn:
     """Return the pair function that runs the networks on the fly.
 
-    The result maps (variables, episode, k, i) to D_{i->k} and U_a0 of one pair. XLA
-    drops the propagation where only the deviation is used, and the reverse.
+    The result maps (variables, episode, k, i) to D_{i->k} and U_a0 of one pair.
     """
 
     def pair(variables, episode: Episode, key_frame, frame) -> Pair:
-        motion = framework.motion_fn(
-            variables, _at(episode.views, frame), _at(episode.views, key_frame)
+        deviation, features = propagation.propagate(
+            framework,
+            variables,
+            _at(episode.views, frame),
+            _at(episode.views, key_frame),
+            _at(episode.features, key_frame),
         )
-        features = framework.propagate_fn(motion, _at(episode.features, key_frame))
         prediction = framework.task_fn(variables, features)
-        score = score_fn(prediction, _at(episode.targets, frame))
-        return Pair(framework.deviation_fn(motion), score)
+        return Pair(deviation, score_fn(prediction, _at(episode.targets, frame)))
 
     return pair
 

@@ -1,7 +1,6 @@
 """Score every scheduler on one clip, from the table of its pairs."""
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from jaxseg import build, dynamic
 from jaxseg.dynamic import pairs
 from jaxseg.evaluation import specs, tables
+from jaxseg.models import segmenter
 from jaxseg.ops import iou
 
 
@@ -32,52 +32,40 @@ class ClipScores(NamedTuple):
     optimum: np.ndarray  # [T] best total score for 1 .. T keys
 
 
-def table_fn(settings: dict[str, Any]) -> dynamic.PairFn:
-    """Return the pair function of evaluation: D_{i->k} with the confusion matrix."""
-    keep = {name: settings[name] for name in ("segmenter", "flow")}
-    return _table_fn(json.dumps(keep, sort_keys=True))
+@build.cached("segmenter", "flow")
+def table_fn(settings: dict[str, Any], classes: str = "present") -> dynamic.PairFn:
+    """Return the pair function of evaluation: D_{i->k} with the confusion matrix.
 
-
-@functools.lru_cache(maxsize=8)
-def _table_fn(text: str) -> dynamic.PairFn:
-    settings = json.loads(text)
-    framework = build.framework(settings)
-    num_classes = settings["segmenter"]["num_classes"]
+    Args:
+      classes: that the mean IoU counts, see `iou.mean_iou`.
+    """
+    count = functools.partial(
+        iou.confusion, num_classes=settings["segmenter"]["num_classes"]
+    )
+    matrices = dynamic.networks_pair(build.framework(settings), count)
 
     def pair(variables, episode, key_frame, frame):
-        at = lambda tree, index: jax.tree.map(lambda x: x[index], tree)
-        motion = framework.motion_fn(
-            variables, at(episode.views, frame), at(episode.views, key_frame)
-        )
-        features = framework.propagate_fn(motion, at(episode.features, key_frame))
-        matrix = iou.confusion(
-            framework.task_fn(variables, features),
-            at(episode.targets, frame),
-            num_classes,
-        )
-        deviation = {
-            "deviation": framework.deviation_fn(motion),
-            "confusion": matrix.astype(jnp.int32),
-        }
-        return dynamic.Pair(deviation, iou.mean_iou(matrix))
+        deviation, matrix = matrices(variables, episode, key_frame, frame)
+        seen = {"deviation": deviation, "confusion": matrix.astype(jnp.int32)}
+        return dynamic.Pair(seen, iou.mean_iou(matrix, classes))
 
     return pair
 
 
 def key_confusions(model: build.Model, episode: dynamic.Episode) -> np.ndarray:
     """Return the confusion matrix of every frame as a key frame, [T, C, C]."""
-    text = json.dumps(model.settings["segmenter"], sort_keys=True)
-    return np.asarray(_key_confusions(text)(episode.features, episode.targets))
+    return np.asarray(
+        _key_confusions(model.settings)(episode.features, episode.targets)
+    )
 
 
-@functools.lru_cache(maxsize=8)
-def _key_confusions(text: str):
-    settings = {"segmenter": json.loads(text)}
+@build.cached("segmenter")
+def _key_confusions(settings):
     size, classes = build.input_size(settings), settings["segmenter"]["num_classes"]
 
     def one(features_and_target):
         features, target = features_and_target
-        return iou.confusion(build.labels_of(features, size), target, classes)
+        return iou.confusion(segmenter.labels(features, size), target, classes)
 
     return jax.jit(lambda *arrays: jax.lax.map(one, arrays, batch_size=16))
 
@@ -88,6 +76,7 @@ def score_clip(
     images: np.ndarray,
     labels: np.ndarray,
     *,
+    classes: str = "present",
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> ClipScores:
@@ -100,11 +89,12 @@ def score_clip(
       model: settings and variables of N and F.
       compared: label -> spec.
       images, labels: [T, H, W, 3] and [T, H, W].
+      classes: that the mean IoU counts, see `iou.mean_iou`.
       progress: called with numbers of finished pairs.
     """
-    episode = tables.episode_of(model, images, labels)
+    episode = tables.episode_of(model, images, labels, build.Scoring(classes=classes))
     table = dynamic.build_table(
-        table_fn(model.settings),
+        table_fn(model.settings, classes),
         model.variables,
         episode,
         batch_size=tables.batch_size(model.settings),

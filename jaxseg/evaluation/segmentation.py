@@ -1,14 +1,14 @@
 """Mean IoU of N on frames, and of N propagated by F on pairs of frames."""
 
 import functools
-import json
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import build
+from jaxseg import build, dynamic
+from jaxseg.models import segmenter
 from jaxseg.ops import iou
 
 
@@ -40,7 +40,7 @@ def score_frames(
 
     def matrices(index):
         images, labels = frames.frames(index)
-        return _frame_confusions(_key(settings, "segmenter"))(variables, images, labels)
+        return _frame_confusions(settings)(variables, images, labels)
 
     return _summarise(matrices, indices, batch_size)
 
@@ -59,26 +59,19 @@ def score_pairs(
     def matrices(index):
         images, labels = frames.frames(current[index])
         key_images, _ = frames.frames(keys[index])
-        return _pair_confusions(_key(settings, "segmenter", "flow"))(
-            variables, images, key_images, labels
-        )
+        return _pair_confusions(settings)(variables, images, key_images, labels)
 
     return _summarise(matrices, np.arange(len(keys)), batch_size)
 
 
-def _key(settings, *parts):
-    return json.dumps({name: settings[name] for name in parts}, sort_keys=True)
-
-
-@functools.lru_cache(maxsize=8)
-def _frame_confusions(text):
-    settings = json.loads(text)
+@build.cached("segmenter")
+def _frame_confusions(settings):
     net, size = build.segmenter_net(settings), build.input_size(settings)
 
     @jax.jit
     def confusions(variables, images, labels):
         features = net.apply(variables["segmenter"], images, method=net.features)
-        prediction = build.labels_of(features, size)
+        prediction = segmenter.labels(features, size)
         count = functools.partial(
             iou.confusion, num_classes=settings["segmenter"]["num_classes"]
         )
@@ -87,21 +80,13 @@ def _frame_confusions(text):
     return confusions
 
 
-@functools.lru_cache(maxsize=8)
-def _pair_confusions(text):
-    settings = json.loads(text)
+@build.cached("segmenter", "flow")
+def _pair_confusions(settings):
     framework = build.framework(settings)
 
     def one(variables, image, key_image, label):
-        motion = framework.motion_fn(
-            variables,
-            framework.view_fn(variables, image),
-            framework.view_fn(variables, key_image),
-        )
-        features = framework.feature_fn(variables, key_image)
-        prediction = framework.task_fn(
-            variables, framework.propagate_fn(motion, features)
-        )
+        features = dynamic.propagate_image(framework, variables, image, key_image)
+        prediction = framework.task_fn(variables, features)
         return iou.confusion(prediction, label, settings["segmenter"]["num_classes"])
 
     return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))

@@ -1,6 +1,5 @@
 """Pair tables on disk: computed once for a clip and a pair of networks, then reused."""
 
-import functools
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ def batch_size(settings: dict[str, Any]) -> int:
 def digest(
     model: build.Model,
     data: str = "",
-    pseudo_labels: bool = False,
+    scoring: build.Scoring = build.DEFAULT_SCORING,
     parts: Sequence[str] = ("segmenter", "flow"),
 ) -> str:
     """Return 16 hex digits that name what tables depend on: N, F, data and score.
@@ -41,7 +40,7 @@ def digest(
         name.update(json.dumps(model.settings[part], sort_keys=True).encode())
         for leaf in jax.tree.leaves(model.variables[part]):
             name.update(np.asarray(leaf).tobytes())
-    name.update(str(pseudo_labels).encode())
+    name.update(repr(scoring).encode())
     return name.hexdigest()[:16]
 
 
@@ -49,14 +48,10 @@ def episode_of(
     model: build.Model,
     images: np.ndarray,
     labels: np.ndarray | None,
-    pseudo_labels: bool = False,
+    scoring: build.Scoring = build.DEFAULT_SCORING,
 ) -> dynamic.Episode:
     """Prepare the episode of a clip, images [T, H, W, 3] and labels [T, H, W]."""
-    prepare = _prepare(
-        build.framework(model.settings),
-        build.score_fn(model.settings, pseudo_labels),
-        pseudo_labels,
-    )
+    prepare = _prepare(model.settings, scoring)
     return prepare(_networks(model), dynamic.Clip(images, labels))
 
 
@@ -65,7 +60,7 @@ def clip_table(
     clip: Callable[[], tuple[np.ndarray, np.ndarray]],
     path: Path,
     *,
-    pseudo_labels: bool = False,
+    scoring: build.Scoring = build.DEFAULT_SCORING,
     progress: Callable[[int], None] | None = None,
 ) -> dynamic.PairTable:
     """Read the table of a clip from `path`, or compute it and write it there.
@@ -81,9 +76,9 @@ def clip_table(
         return table
     images, labels = clip()
     table = dynamic.build_table(
-        build.pair_fn(model.settings, pseudo_labels),
+        build.pair_fn(model.settings, scoring),
         _networks(model),
-        episode_of(model, images, labels, pseudo_labels),
+        episode_of(model, images, labels, scoring),
         batch_size=batch_size(model.settings),
         progress=progress,
     )
@@ -100,17 +95,9 @@ def _networks(model: build.Model) -> dict[str, Any]:
     return {name: model.variables[name] for name in ("segmenter", "flow")}
 
 
-@functools.lru_cache(maxsize=8)
-def _prepare(framework, score_fn, pseudo_labels):
-    return jax.jit(
-        lambda variables, clip: dynamic.prepare(
-            framework,
-            variables,
-            clip,
-            score_fn=score_fn,
-            pseudo_labels=pseudo_labels,
-        )
-    )
+@build.cached("segmenter", "flow")
+def _prepare(settings, scoring):
+    return jax.jit(build.prepare_fn(settings, scoring))
 
 
 def _read(path: Path) -> dynamic.PairTable:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxseg import build
+from jaxseg import build, dynamic
 from jaxseg.data import sampling, source
 from jaxseg.evaluation import segmentation
 from jaxseg.learning import losses, train_state
@@ -87,20 +87,15 @@ def trainer(
         variables = {**frozen, "flow": params}
 
         def scores(current, key):
-            features = framework.feature_fn(variables, key)
-            motion = framework.motion_fn(
-                variables,
-                framework.view_fn(variables, current),
-                framework.view_fn(variables, key),
-            )
-            return segmenter.task(framework.propagate_fn(motion, features), size)
+            features = dynamic.propagate_image(framework, variables, current, key)
+            return segmenter.task(features, size)
 
         propagated = jax.vmap(scores)(batch.current, batch.key)
         return losses.posterior_cross_entropy(propagated, batch.labels)
 
     def warmup_loss(params, frozen, batch, rng):
         def error(index, image):
-            key = build.shrink(image, flow_size)
+            key = resize.shrink(image, flow_size)
             true = random_flow(
                 jax.random.fold_in(rng, index), flow_size, options.warmup_motion
             )

@@ -4,10 +4,29 @@ Arrays are [..., K, S]: K trials of an episode, S decisions each; leading axes a
 episodes. Rows after a trial's stop have `valid` False and count nothing.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from jaxseg.types import Array, Metrics
+
+SCALES = ("sum", "mean")  # over the live steps of a trial
+LOG_PROBABILITIES = ("policy", "capped")
+
+
+class Terms(NamedTuple):
+    """How the terms of the objective are weighed (static)."""
+
+    entropy_cost: float = 0.14  # lambda_1 of Eq. 3
+    return_scale: str = "sum"
+    entropy_scale: str = "mean"
+    # Probabilities in the surrogate are clipped to 1 - cap .. cap, as sampling clips
+    # them; 1 leaves the policy's own.
+    action_cap: float = 1.0
+
+
+DEFAULT_TERMS = Terms()
 
 
 def discounted_returns(rewards: Array, valid: Array, discount: float) -> Array:
@@ -43,6 +62,12 @@ def whole_returns(rewards: Array, valid: Array, discount: float) -> Array:
     return jnp.where(valid, total, 0.0)
 
 
+def trial_mean(returns: Array, all_returns: Array | None = None) -> Array:
+    """Return the mean return of all trials at the same step, as `leave_one_out`."""
+    everyone = returns if all_returns is None else all_returns
+    return jnp.broadcast_to(everyone.mean(axis=-2, keepdims=True), returns.shape)
+
+
 def leave_one_out(returns: Array, all_returns: Array | None = None) -> Array:
     """Return the mean return of the other trials at the same step.
 
@@ -66,31 +91,45 @@ def policy_objective(
     actions: Array,
     advantages: Array,
     valid: Array,
-    *,
-    entropy_cost: float = 0.14,
+    terms: Terms = DEFAULT_TERMS,
 ) -> tuple[Array, Metrics]:
     """Return what gradient ascent maximises: the surrogate of J plus the entropy.
 
     Its gradient is the policy gradient of J, summed over steps and averaged over
     trials and episodes, plus lambda_1 times the gradient of the entropy, averaged
-    over the live steps of a trial, then over trials and episodes. Every mean is over
-    trials, so that means over devices with equally many trials are exact.
+    over the live steps of a trial, then over trials and episodes; `terms` has the
+    other readings. Every mean is over trials, so that means over devices with equally
+    many trials are exact.
 
     Args:
       logits: [..., K, S, 2] of the uncapped policy (non-key, key).
       actions: [..., K, S] bool.
       advantages: [..., K, S] returns less any baseline; no gradient flows into them.
       valid: [..., K, S] bool.
-      entropy_cost: lambda_1 of Eq. 3.
 
     Returns:
       The objective [] and {"entropy": mean over live steps}.
     """
     log_probabilities = jax.nn.log_softmax(logits)
-    chosen = jnp.where(actions, log_probabilities[..., 1], log_probabilities[..., 0])
-    weights = jax.lax.stop_gradient(jnp.where(valid, advantages, 0.0))
-    surrogate = (weights * chosen).sum(-1).mean()
     entropies = -(jnp.exp(log_probabilities) * log_probabilities).sum(-1)
+    chosen = jnp.where(actions, log_probabilities[..., 1], log_probabilities[..., 0])
+    if terms.action_cap < 1.0:
+        chosen = jnp.clip(
+            chosen, jnp.log1p(-terms.action_cap), jnp.log(terms.action_cap)
+        )
+    weights = jax.lax.stop_gradient(jnp.where(valid, advantages, 0.0))
     live = jnp.maximum(valid.sum(-1), 1)
-    entropy = (jnp.where(valid, entropies, 0.0).sum(-1) / live).mean()
-    return surrogate + entropy_cost * entropy, {"entropy": entropy}
+
+    def over_steps(values, scale):
+        total = values.sum(-1)
+        return (total if scale == "sum" else total / live).mean()
+
+    entropies = jnp.where(valid, entropies, 0.0)
+    surrogate = over_steps(weights * chosen, terms.return_scale)
+    bonus = over_steps(entropies, terms.entropy_scale)
+    entropy = over_steps(entropies, "mean")
+    return surrogate + terms.entropy_cost * bonus, {"entropy": entropy}
+
+
+RETURNS = {"reward_to_go": discounted_returns, "whole": whole_returns}
+BASELINES = {"none": None, "trial_mean": trial_mean, "leave_one_out": leave_one_out}

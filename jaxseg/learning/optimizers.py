@@ -18,20 +18,25 @@ class OptimizerOptions(NamedTuple):
     momentum: float = 0.9  # of sgd
     weight_decay: float = 0.0  # on kernels only
     clip_norm: float = 0.0  # 0 = no clipping
+    decay: float = 0.9  # of rmsprop's accumulator
+    epsilon: float = 1e-10  # inside rmsprop's root
     initial_scale: float = 1.0  # first accumulator of rmsprop
 
 
 def optimizer(options: OptimizerOptions) -> optax.GradientTransformation:
     """Build the optimizer.
 
-    RMSProp has TensorFlow 1's form, which the paper used: decay 0.9, epsilon 1e-10
-    inside the root, accumulator starting at 1 (at 0 the first steps are larger).
+    RMSProp's defaults are TensorFlow 1's, which the paper used: decay 0.9, epsilon
+    1e-10 inside the root, accumulator starting at 1 (at 0 the first steps are larger).
     "poly" is DeepLab's schedule, base * (1 - step / steps)^0.9.
     """
     rate = _schedule(options)
     named = {
         "rmsprop": lambda: optax.rmsprop(
-            rate, decay=0.9, eps=1e-10, initial_scale=options.initial_scale
+            rate,
+            decay=options.decay,
+            eps=options.epsilon,
+            initial_scale=options.initial_scale,
         ),
         "adam": lambda: optax.adam(rate),
         "sgd": lambda: optax.sgd(rate, momentum=options.momentum),

@@ -1,133 +1,67 @@
-"""Train the policy: rollouts and gradients of a mini-batch of episodes, compiled.
-
-A mini-batch is E episodes of K trials. It is cut into units, each (a part of) the
-trials of one episode, so that units divide over devices: E units of K trials, or, with
-fewer episodes than devices, one unit a device of E K / D trials.
-"""
+"""Train the policy: rollouts and gradients of a mini-batch of episodes, compiled."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxseg import build, dynamic
-from jaxseg.errors import UserError
 from jaxseg.learning import objective, train_state
 from jaxseg.learning.loop import Trainer
+from jaxseg.learning.recipe import Recipe
+from jaxseg.learning.units import Units
 from jaxseg.runtime import parallel
 from jaxseg.types import Array, Metrics, Params, PRNGKey
 
-
-class Units(NamedTuple):
-    """A mini-batch, U units of k trials; the leading axis is split over devices."""
-
-    episode: Any  # [U, ...] clips or pooled episodes
-    episode_index: Array  # [U] int32, which episode of the mini-batch
-    trials: Array  # [U, k] int32, which of its trials
+PolicyFn = Callable[[Params, dynamic.Observation], Array]  # -> logits [2]
+EpisodeFn = Callable[[Any, Any], Any]  # frozen, what a unit carries -> episode
 
 
-class Recipe(NamedTuple):
-    """How trajectories become a gradient; see `configs/policy.py` (static)."""
+def rollouts_fn(
+    recipe: Recipe,
+    pair_fn: dynamic.PairFn,
+    policy_fn: PolicyFn,
+    *,
+    episode_fn: EpisodeFn = lambda frozen, episode: episode,
+    each: Callable = jax.vmap,
+) -> Callable[[Params, Any, Units, PRNGKey], tuple[Any, dynamic.Trajectory]]:
+    """Return the function that samples the trials of units; see `gradient_fn`.
 
-    rules: dynamic.Rules
-    eta: float
-    action_cap: float
-    discount: float
-    entropy_cost: float
-    returns: str
-    baseline: str
-    split_trials: int  # devices that share one episode
-    chunk: int  # decisions whose logits are recomputed together
-
-
-def recipe(settings: dict[str, Any], num_devices: int) -> Recipe:
-    """Read the recipe of a policy group and check its numbers.
-
-    Raises:
-      UserError: eta outside (0, 1], an unknown option, or episodes and trials that do
-        not divide over the devices.
+    Returns:
+      params, frozen, units, rng -> episodes [U, ...], trajectories [U, k, ...].
     """
-    p = settings["policy"]
-    if not 0.0 < p["eta"] <= 1.0:
-        raise UserError(
-            f"policy.eta is {p['eta']}; expected a key ratio above 0 and at most 1; "
-            "change --config.policy.eta"
-        )
-    least = {"window": 1, "trials": 1, "episodes": 1, "episode_length": 2}
-    least |= {"pool": 1} if p["pairs"] == "tables" else {}
-    for name, lowest in least.items():
-        if p[name] < lowest:
-            raise UserError(
-                f"policy.{name} is {p[name]}; expected {lowest} or more; change "
-                f"--config.policy.{name}"
+    scheduler = dynamic.sampled(policy_fn)
+
+    def rollouts(params, frozen, units, rng):
+        def roll(unit):
+            episode = episode_fn(frozen, unit.episode)
+            rngs = dynamic.trial_rngs(
+                jax.random.fold_in(rng, unit.episode_index), unit.trials
             )
-    for name, allowed in (
-        ("returns", ("reward_to_go", "whole")),
-        ("baseline", ("none", "leave_one_out")),
-        ("key_ratio", ("window", "elapsed", "non_key")),
-        ("key_distance", ("window", "frames", "clipped")),
-        ("pairs", ("networks", "tables")),
-    ):
-        if p[name] not in allowed:
-            raise UserError(
-                f"policy.{name} is {p[name]!r}; expected {' or '.join(allowed)}; "
-                f"change --config.policy.{name}"
+            rollout_params = dynamic.RolloutParams(
+                frozen,
+                (params, jnp.float32(recipe.action_cap)),
+                jnp.float32(recipe.eta),
             )
-    return Recipe(
-        rules=build.rules(settings),
-        eta=p["eta"],
-        action_cap=build.action_cap(settings),
-        discount=p["discount"],
-        entropy_cost=p["entropy_cost"],
-        returns=p["returns"],
-        baseline=p["baseline"],
-        split_trials=devices_per_episode(p["episodes"], p["trials"], num_devices),
-        chunk=16 if p["pairs"] == "tables" else 1,
-    )
+            trajectories = dynamic.rollout_trials(
+                pair_fn, scheduler, rollout_params, rngs, episode, rules=recipe.rules
+            )
+            return episode, trajectories
 
+        return each(roll)(units)
 
-def devices_per_episode(episodes: int, trials: int, num_devices: int) -> int:
-    """Return over how many devices one episode's trials are split.
-
-    Raises:
-      UserError: neither episodes nor trials divide over the devices.
-    """
-    if episodes % num_devices == 0:
-        return 1
-    split = num_devices // episodes
-    if num_devices % episodes or trials % split:
-        raise UserError(
-            f"found {episodes} episodes of {trials} trials for {num_devices} devices; "
-            f"expected episodes to be a multiple of {num_devices}, or {num_devices} to "
-            "be a multiple of the episodes with trials that divide by the quotient; "
-            "change policy.episodes, policy.trials or runtime.devices"
-        )
-    return split
-
-
-def make_units(episodes: Any, num_episodes: int, trials: int, split: int) -> Units:
-    """Cut E episodes (leading axis) of K trials into E * split units."""
-    index = np.repeat(np.arange(num_episodes, dtype=np.int32), split)
-    blocks = np.arange(trials, dtype=np.int32).reshape(split, -1)
-    return Units(
-        episode=jax.tree.map(
-            lambda x: np.asarray(x) if split == 1 else np.asarray(x)[index], episodes
-        ),
-        episode_index=index,
-        trials=np.tile(blocks, (num_episodes, 1)),
-    )
+    return rollouts
 
 
 def gradient_fn(
     recipe: Recipe,
     pair_fn: dynamic.PairFn,
-    policy_fn: Callable[[Params, dynamic.Observation], Array],
+    policy_fn: PolicyFn,
     *,
-    episode_fn: Callable[[Any, Any], Any] = lambda frozen, episode: episode,
+    episode_fn: EpisodeFn = lambda frozen, episode: episode,
     each: Callable = jax.vmap,
     axis_name: str | None = parallel.AXIS,
 ) -> Callable[[Params, Any, Units, PRNGKey], tuple[Params, Metrics]]:
@@ -145,25 +79,10 @@ def gradient_fn(
       params, frozen, units, rng -> gradient of minus the objective, metrics. Both are
       averaged over the devices.
     """
-    scheduler = dynamic.sampled(policy_fn)
-
-    def roll(params, frozen, unit, rng):
-        episode = episode_fn(frozen, unit.episode)
-        rngs = dynamic.trial_rngs(
-            jax.random.fold_in(rng, unit.episode_index), unit.trials
-        )
-        rollout_params = dynamic.RolloutParams(
-            frozen, (params, jnp.float32(recipe.action_cap)), jnp.float32(recipe.eta)
-        )
-        trajectory = dynamic.rollout_trials(
-            pair_fn, scheduler, rollout_params, rngs, episode, rules=recipe.rules
-        )
-        return episode, trajectory
+    rollouts = rollouts_fn(recipe, pair_fn, policy_fn, episode_fn=episode_fn, each=each)
 
     def gradient(params, frozen, units, rng):
-        episodes, trajectories = each(lambda unit: roll(params, frozen, unit, rng))(
-            units
-        )
+        episodes, trajectories = rollouts(params, frozen, units, rng)
         advantages, returns = _advantages(recipe, trajectories, axis_name)
 
         def loss_fn(params):
@@ -177,7 +96,7 @@ def gradient_fn(
                 trajectories.action,
                 advantages,
                 trajectories.valid,
-                entropy_cost=recipe.entropy_cost,
+                recipe.terms,
             )
             return -value, metrics
 
@@ -192,7 +111,7 @@ def gradient_fn(
 
 def trajectory_logits(
     pair_fn: dynamic.PairFn,
-    policy_fn: Callable[[Params, dynamic.Observation], Array],
+    policy_fn: PolicyFn,
     params: Params,
     frozen: Any,
     episode: Any,
@@ -240,23 +159,20 @@ def _chunked(fn, rows, size):
 
 def _advantages(recipe, trajectories, axis_name):
     """Return advantages [U, k, S] and the return of every trial [U, k]."""
-    kinds = {
-        "reward_to_go": objective.discounted_returns,
-        "whole": objective.whole_returns,
-    }
-    returns = kinds[recipe.returns](
+    returns = objective.RETURNS[recipe.returns](
         trajectories.reward, trajectories.valid, recipe.discount
     )
     totals = trajectories.reward.sum(-1)
-    if recipe.baseline == "none":
+    baseline = objective.BASELINES[recipe.baseline]
+    if baseline is None:
         return returns, totals
     if recipe.split_trials == 1 or axis_name is None:
-        return returns - objective.leave_one_out(returns), totals
+        return returns - baseline(returns), totals
     # One unit a device: gather the parts of every episode, take mine.
     parts = jax.lax.all_gather(returns[0], axis_name)
     episodes = parts.reshape(-1, recipe.split_trials * parts.shape[1], parts.shape[2])
     mine = episodes[jax.lax.axis_index(axis_name) // recipe.split_trials]
-    return returns - objective.leave_one_out(returns, mine[None]), totals
+    return returns - baseline(returns, mine[None]), totals
 
 
 def _describe(trajectories, totals):
@@ -305,7 +221,7 @@ def trainer(
         kernel = state.params["params"][last]["kernel"]
         expert = kernel[-2:, 1] - kernel[-2:, 0]
         metrics = {
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "kar_weight": expert[0],
             "lkd_weight": expert[1],
         }

@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from jaxseg import build, dynamic
+from jaxseg import build
 from jaxseg.data import augment, sampling, source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import tables
-from jaxseg.learning import flow, loop, optimizers, policy, segmenter, train_state
-from jaxseg.runtime import parallel, progress, runs
+from jaxseg.learning import (
+    episodes,
+    flow,
+    loop,
+    optimizers,
+    policy,
+    recipe,
+    segmenter,
+    train_state,
+    units,
+)
+from jaxseg.runtime import parallel, runs
 
 TRAIN_SPLIT = "A"  # N and F; the policy learns on B, C is for the last evaluation
 POLICY_SPLIT = "B"
@@ -107,6 +116,8 @@ def _optimizer(config: dict[str, Any]):
             momentum=group["momentum"],
             weight_decay=group["weight_decay"],
             clip_norm=group["clip_norm"],
+            decay=group["decay"],
+            epsilon=group["epsilon"],
             initial_scale=group["initial_scale"],
         )
     )
@@ -211,7 +222,7 @@ def _policy(config) -> Job:
         "policy": group,
     }
     tx, devices = _optimizer(config), _devices(config)
-    recipe = policy.recipe(settings, devices["num_devices"])
+    how = recipe.recipe(settings, devices["num_devices"])
     frames = source.FrameSource(
         config["data"]["prepared"], POLICY_SPLIT, build.input_size(settings)
     )
@@ -219,19 +230,14 @@ def _policy(config) -> Job:
     clips = group["pool"] if tabled else group["episodes"]
     # Refuses what no run of the split has room for.
     sampling.spread_clips(frames, 1 if not tabled else clips, group["episode_length"])
-    episodes = _tabled_episodes if tabled else _network_episodes
+    make = episodes.tabled if tabled else episodes.on_the_fly
 
     def trainer_fn():
-        gradient, frozen, episodes_fn = episodes(
-            config, model, settings, frames, recipe
-        )
+        gradient, frozen, episodes_fn = make(config, model, settings, frames, how)
 
         def batch_fn(step):
-            return policy.make_units(
-                episodes_fn(step),
-                group["episodes"],
-                group["trials"],
-                recipe.split_trials,
+            return units.make_units(
+                episodes_fn(step), group["episodes"], group["trials"], how.split_trials
             )
 
         return policy.trainer(
@@ -251,79 +257,3 @@ def _policy(config) -> Job:
 
     data = tables.data_digest(config["data"]["prepared"])
     return Job({"networks": tables.digest(model, data)}, trainer_fn, model_fn)
-
-
-def _network_episodes(config, model, settings, frames, recipe):
-    """Episodes drawn from the whole split, networks run on the fly."""
-    group = config["policy"]
-    framework = build.framework(settings)
-    score_fn = build.score_fn(settings, group["pseudo_labels"])
-
-    def episode_fn(frozen, clip):
-        return dynamic.prepare(
-            framework,
-            frozen,
-            clip,
-            score_fn=score_fn,
-            pseudo_labels=group["pseudo_labels"],
-        )
-
-    def episodes_fn(step):
-        starts = sampling.clip_starts(
-            frames, config["seed"], step, group["episodes"], group["episode_length"]
-        )
-        clips = [frames.clip(start, group["episode_length"]) for start in starts]
-        images, labels = (np.stack(arrays) for arrays in zip(*clips, strict=True))
-        return dynamic.Clip(images, labels)
-
-    gradient = policy.gradient_fn(
-        recipe,
-        build.pair_fn(settings, group["pseudo_labels"]),
-        build.policy_fn(settings),
-        episode_fn=episode_fn,
-        each=lambda fn: lambda units: jax.lax.map(fn, units),
-    )
-    networks = {name: model.variables[name] for name in ("segmenter", "flow")}
-    return gradient, networks, episodes_fn
-
-
-def _tabled_episodes(config, model, settings, frames, recipe):
-    """Episodes drawn from a pool of clips whose pairs were computed once."""
-    group = config["policy"]
-    pool = _pool(config, model, frames)
-
-    def episodes_fn(step):
-        draw = np.random.default_rng((config["seed"], step))
-        clips = draw.choice(
-            group["pool"], group["episodes"], replace=group["pool"] < group["episodes"]
-        )
-        return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
-
-    gradient = policy.gradient_fn(
-        recipe, dynamic.pooled_pair, build.policy_fn(settings)
-    )
-    return gradient, pool, episodes_fn
-
-
-def _pool(config, model, frames) -> dynamic.PairTable:
-    """Read or compute the tables of the pool; they lie beside the model of F."""
-    group = config["policy"]
-    length, count = group["episode_length"], group["pool"]
-    starts = sampling.spread_clips(frames, count, length)
-    name = tables.digest(
-        model, tables.data_digest(config["data"]["prepared"]), group["pseudo_labels"]
-    )
-    folder = Path(config["flow_run"]) / "tables" / name
-    pairs = length * (length - 1) // 2
-    with progress.bar(count * pairs, 0, "pair tables") as bar:
-        found = [
-            tables.clip_table(
-                model,
-                lambda start=start: frames.clip(start, length),
-                folder / f"{frames.split}-{start}-{length}.npz",
-                pseudo_labels=group["pseudo_labels"],
-                progress=bar.advance,
-            )
-            for start in starts
-        ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.models import layers
-from jaxseg.ops import convolution
+from jaxseg.ops import convolution, fusion, resize, warp
 from jaxseg.types import Array
 
 # The network's unit of flow in pixels of its input; at stride 4 that is 5 of the grid.
@@ -25,6 +25,19 @@ class FlowOutput(NamedTuple):
     flow: Array  # [B, h, w, 2] (x, y), pixels of the grid, current to key frame
     scale: Array | None  # [B, h, w, C], None without classes
     deviation: Array  # [B, h6, w6, c6], conv6_1 after its LeakyReLU
+
+
+def propagate(motion: FlowOutput, features: Array, *, border: str = "clamp") -> Array:
+    """Warp key features [h, w, C] by the flow and multiply by the scale field.
+
+    Args:
+      motion: of one pair, no batch axis; it is resized to the grid of the features.
+      border: see `warp.warp`.
+    """
+    grid = features.shape[:2]
+    flow = resize.resize_flow(motion.flow, grid)
+    scale = resize.resize_bilinear(motion.scale, grid)
+    return fusion.materialise(warp.warp(features, flow, border) * scale)
 
 
 def _normalise(frames: Array, mean: tuple[float, float, float]) -> Array:

@@ -4,6 +4,7 @@ B examples, H x W pixels, h x w features at stride 4, C classes.
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxseg.models import deeplab, layers, mobilenet_v2
 from jaxseg.ops import resize
@@ -71,3 +72,8 @@ def task(features: Array, size: tuple[int, int]) -> Array:
     Align-corners upsampling to `size`; the label is the argmax of the last axis.
     """
     return resize.resize_bilinear(features, size)
+
+
+def labels(features: Array, size: tuple[int, int]) -> Array:
+    """Return the class map uint8 [..., H, W] of features [..., h, w, C]."""
+    return task(features, size).argmax(-1).astype(jnp.uint8)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from jaxseg.types import Array
 
+CLASS_SETS = ("present", "foreground", "all")
+
 
 def confusion(
     prediction: Array, target: Array, num_classes: int, ignore: int = 255
@@ -23,17 +25,27 @@ def confusion(
     return _one_hot_counts(prediction, target, num_classes)
 
 
-def mean_iou(confusion: Array) -> Array:
-    """Average intersection over union over the classes present in either map.
+def mean_iou(confusion: Array, classes: str = "present") -> Array:
+    """Average intersection over union over classes.
 
-    `confusion` is [C, C]; the result is a scalar, 1 when no class is present.
+    Args:
+      confusion: [C, C], rows target, columns prediction.
+      classes: one of `CLASS_SETS`: "present" in either map, the same but without
+        class 0 ("foreground"), or "all", where a class in neither map counts 1.
+
+    Returns:
+      A scalar, 1 when no class counts.
     """
     intersection = jnp.diagonal(confusion)
     union = confusion.sum(0) + confusion.sum(1) - intersection
     present = union > 0
-    iou = jnp.where(present, intersection / jnp.where(present, union, 1.0), 0.0)
-    count = present.sum()
-    return jnp.where(count > 0, iou.sum() / jnp.maximum(count, 1), 1.0)
+    iou = jnp.where(present, intersection / jnp.where(present, union, 1.0), 1.0)
+    counted = present if classes != "all" else jnp.ones_like(present)
+    if classes == "foreground":
+        counted = counted.at[0].set(False)
+    count = counted.sum()
+    total = jnp.where(counted, iou, 0.0).sum()
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), 1.0)
 
 
 def pixel_accuracy(prediction: Array, target: Array, ignore: int = 255) -> Array:

@@ -35,6 +35,14 @@ def resize_flow(flow: Array, size: Size) -> Array:
     return resize_bilinear(flow, size) * jnp.asarray(factors, flow.dtype)
 
 
+def shrink(image: Array, size: tuple[int, int]) -> Array:
+    """Resize an image [H, W, C], averaging over pixels where it becomes smaller."""
+    if image.shape[:2] == size:
+        return image
+    image = image.astype(jnp.float32)
+    return jax.image.resize(image, (*size, image.shape[2]), "linear", antialias=True)
+
+
 def _ratio(new: int, old: int) -> float:
     return (new - 1) / (old - 1) if old > 1 and new > 1 else 1.0
 

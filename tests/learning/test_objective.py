@@ -48,11 +48,63 @@ def test_objective_counts_live_steps_only():
         jnp.zeros((2, 3), bool),
         jnp.full((2, 3), 10.0),
         valid,
-        entropy_cost=0.5,
+        objective.Terms(entropy_cost=0.5),
     )
     log2 = np.log(2.0)
     assert float(metrics["entropy"]) == pytest.approx(log2)
     assert float(value) == pytest.approx(-10 * log2 * (2 + 1) / 2 + 0.5 * log2)
+
+
+def test_readings_of_the_scales_of_return_and_entropy():
+    logits = jnp.zeros((2, 3, 2))
+    valid = jnp.array([[True, True, False], [True, False, False]])
+    actions, advantages = jnp.zeros((2, 3), bool), jnp.full((2, 3), 10.0)
+    log2 = np.log(2.0)
+    for return_scale, entropy_scale, expected in (
+        ("mean", "mean", -10 * log2 + 0.5 * log2),
+        ("sum", "sum", -15 * log2 + 0.5 * 1.5 * log2),
+    ):
+        value, metrics = objective.policy_objective(
+            logits,
+            actions,
+            advantages,
+            valid,
+            objective.Terms(0.5, return_scale, entropy_scale),
+        )
+        assert float(value) == pytest.approx(expected)
+        # What is logged does not change its meaning.
+        assert float(metrics["entropy"]) == pytest.approx(log2)
+
+
+def test_capped_log_probability_is_that_of_the_sampling():
+    """Beyond the cap both actions are as likely as sampling makes them, and fixed."""
+    terms = objective.Terms(entropy_cost=0.0, action_cap=0.9)
+
+    def value(logit, action):
+        logits = jnp.array([[[0.0, 0.0]]]).at[0, 0, 1].set(logit)
+        return objective.policy_objective(
+            logits,
+            jnp.array([[action]]),
+            jnp.ones((1, 1)),
+            jnp.ones((1, 1), bool),
+            terms,
+        )[0]
+
+    for logit, action, expected in (
+        (5.0, True, np.log(0.9)),
+        (5.0, False, np.log(0.1)),
+        (1.0, True, -np.log1p(np.exp(-1.0))),
+    ):
+        assert float(value(logit, action)) == pytest.approx(expected, rel=1e-5)
+        slope = float(jax.grad(value)(logit, action))
+        assert (slope == 0.0) == (logit == 5.0)
+
+
+def test_trial_mean_counts_the_trial_itself():
+    returns = jnp.array([[1.0, 0.0], [2.0, 0.0], [6.0, 3.0]])
+    expected = [[3.0, 1.0]] * 3
+    np.testing.assert_allclose(objective.trial_mean(returns), expected)
+    np.testing.assert_allclose(objective.trial_mean(returns[:1], returns), expected[:1])
 
 
 @functools.cache
@@ -130,7 +182,7 @@ def test_expected_estimator_is_the_exact_policy_gradient(returns_fn, baseline):
 
         def one(logits, actions, advantages, valid):
             return objective.policy_objective(
-                logits, actions, advantages, valid, entropy_cost=0
+                logits, actions, advantages, valid, objective.Terms(entropy_cost=0.0)
             )[0]
 
         values = jax.vmap(one)(

@@ -8,7 +8,8 @@ import pytest
 
 from jaxseg import dynamic
 from jaxseg.errors import UserError
-from jaxseg.learning import objective, policy
+from jaxseg.learning import objective, policy, units
+from jaxseg.learning import recipe as recipes
 from jaxseg.runtime import parallel
 from tests import fakes
 
@@ -25,6 +26,10 @@ SETTINGS = {
         "cap_by_budget": False,
         "discount": 1.0,
         "entropy_cost": 0.14,
+        "log_probability": "policy",
+        "return_scale": "sum",
+        "entropy_scale": "mean",
+        "score_classes": "present",
         "returns": "reward_to_go",
         "baseline": "leave_one_out",
         "pairs": "tables",
@@ -38,7 +43,7 @@ SETTINGS = {
 
 def recipe(num_devices=1, **changes):
     settings = {"policy": {**SETTINGS["policy"], **changes}}
-    return policy.recipe(settings, num_devices)
+    return recipes.recipe(settings, num_devices)
 
 
 @functools.cache
@@ -55,10 +60,10 @@ def pool(clips):
     return jax.tree.map(lambda *x: jnp.stack(x), *tables)
 
 
-def units(num_episodes, tables, split):
+def make_units(num_episodes, tables, split):
     clips = np.arange(num_episodes, dtype=np.int32)
     episodes = dynamic.PooledEpisode(clips, tables.key_scores[clips])
-    return policy.make_units(episodes, num_episodes, TRIALS, split)
+    return units.make_units(episodes, num_episodes, TRIALS, split)
 
 
 def gradients(num_devices, episodes, how="pmap", **changes):
@@ -71,7 +76,7 @@ def gradients(num_devices, episodes, how="pmap", **changes):
     return spread(
         fakes.policy_variables(2),
         tables,
-        units(episodes, tables, chosen.split_trials),
+        make_units(episodes, tables, chosen.split_trials),
         jax.random.key(5),
     )
 
@@ -107,7 +112,7 @@ def test_parameters_after_updates_do_not_depend_on_devices():
             (None, None, 0, None),
             num_devices=num_devices,
         )
-        batch = units(episodes, tables, chosen.split_trials)
+        batch = make_units(episodes, tables, chosen.split_trials)
         params = fakes.policy_variables(2)
         state = tx.init(params)
         for step in range(3):
@@ -123,7 +128,7 @@ def test_parameters_after_updates_do_not_depend_on_devices():
 
 def test_actions_are_equal_on_one_and_four_devices():
     chosen, tables = recipe(4), pool(4)
-    batch = units(4, tables, 1)
+    batch = make_units(4, tables, 1)
     scheduler = dynamic.sampled(fakes.policy)
     rng = jax.random.key(5)
 
@@ -162,7 +167,7 @@ def test_actions_are_equal_on_one_and_four_devices():
 def test_gradient_is_that_of_the_objective_written_out():
     chosen, tables = recipe(episodes=2, baseline="leave_one_out"), pool(2)
     batch, params, rng = (
-        units(2, tables, 1),
+        make_units(2, tables, 1),
         fakes.policy_variables(3),
         jax.random.key(1),
     )
@@ -203,9 +208,9 @@ def test_gradient_is_that_of_the_objective_written_out():
             logits = jax.vmap(jax.vmap(one))(t.key_frame, t.frame, t.expert)
             returns = objective.discounted_returns(t.reward, t.valid, 1.0)
             advantages = returns - objective.leave_one_out(returns)
-            value += objective.policy_objective(
-                logits, t.action, advantages, t.valid, entropy_cost=0.14
-            )[0]
+            value += objective.policy_objective(logits, t.action, advantages, t.valid)[
+                0
+            ]
         return -value / 2
 
     expected = jax.grad(loss)(params)
@@ -229,6 +234,7 @@ def test_chunks_change_nothing(size):
         ({"window": 0}, 1, "window is 0; expected 1 or more"),
         ({"pool": 0}, 1, "pool is 0; expected 1 or more"),
         ({"baseline": "mean"}, 1, "baseline is 'mean'.*leave_one_out"),
+        ({"score_classes": "skin"}, 1, "score_classes is 'skin'.*foreground"),
         ({"episodes": 3}, 2, "3 episodes of 8 trials for 2 devices"),
         ({"episodes": 1, "trials": 6}, 4, "1 episodes of 6 trials for 4 devices"),
     ],
@@ -251,7 +257,7 @@ def test_policy_learns_the_better_of_two_actions():
             )
         )
     )
-    params, batch = fakes.policy_variables(0), units(2, tables, 1)
+    params, batch = fakes.policy_variables(0), make_units(2, tables, 1)
     rates = []
     for step in range(30):
         grads, metrics = gradient(params, tables, batch, jax.random.key(step))

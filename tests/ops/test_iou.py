@@ -51,3 +51,15 @@ def test_another_ignore_value_and_labels_out_of_range_count_nowhere():
     target = jnp.array([0, 1, 7, 2], jnp.uint8)
     confusion = iou.confusion(jnp.array([0, 1, 0, 1]), target, 2, ignore=1)
     np.testing.assert_array_equal(confusion, [[1, 0], [0, 0]])
+
+
+def test_class_sets():
+    """Class 0: 2 of 4; class 1: 1 of 3; class 2 is in neither map."""
+    target = jnp.array([0, 0, 0, 1, 1])
+    prediction = jnp.array([0, 0, 1, 1, 0])
+    confusion = iou.confusion(prediction, target, 3)
+    found = [float(iou.mean_iou(confusion, classes)) for classes in iou.CLASS_SETS]
+    assert found == pytest.approx([(1 / 2 + 1 / 3) / 2, 1 / 3, (1 / 2 + 1 / 3 + 1) / 3])
+    background = jnp.zeros(5, jnp.int32)
+    alone = iou.confusion(background, background, 3)
+    assert float(iou.mean_iou(alone, "foreground")) == 1.0

@@ -40,7 +40,7 @@ def plain_loop(model, images, labels, rng, budget, rules):
         lambda image, key: flow_net.apply(variables["flow"], image[None], key[None])
     )
     logits_of = jax.jit(functools.partial(policy.apply, variables["policy"]))
-    views = [build.shrink(jnp.asarray(image), flow_size) for image in images]
+    views = [resize.shrink(jnp.asarray(image), flow_size) for image in images]
 
     def score(features, label):
         labels = np.asarray(segmenter.task(features, size)).argmax(-1)

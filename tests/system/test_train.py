@@ -10,7 +10,7 @@ import safetensors.numpy
 from jaxseg import build
 from jaxseg.data import sampling
 from jaxseg.errors import UserError
-from jaxseg.learning import policy, stages
+from jaxseg.learning import stages, units
 from jaxseg.runtime import config, metrics
 
 
@@ -32,7 +32,7 @@ def policy_config(demo, *changes):
 def test_interrupted_policy_equals_the_uninterrupted_one(demo, tmp_path, monkeypatch):
     wanted = policy_config(demo)
     whole = stages.train(wanted, tmp_path / "whole")
-    real, calls = policy.make_units, []
+    real, calls = units.make_units, []
 
     def fail_at_the_third(*arguments):
         calls.append(1)
@@ -40,11 +40,11 @@ def test_interrupted_policy_equals_the_uninterrupted_one(demo, tmp_path, monkeyp
             raise RuntimeError("the machine was taken away")
         return real(*arguments)
 
-    monkeypatch.setattr(policy, "make_units", fail_at_the_third)
+    monkeypatch.setattr(units, "make_units", fail_at_the_third)
     with pytest.raises(RuntimeError, match="taken away"):
         stages.train(wanted, tmp_path / "parts")
     assert not (tmp_path / "parts" / "DONE").exists()
-    monkeypatch.setattr(policy, "make_units", real)
+    monkeypatch.setattr(units, "make_units", real)
     parts = stages.train(wanted, tmp_path / "parts")
     one, two = (safetensors.numpy.load_file(path) for path in (whole, parts))
     assert one.keys() == two.keys()

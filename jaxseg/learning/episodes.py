@@ -1,0 +1,79 @@
+"""Where the episodes of a policy's mini-batches come from.
+
+Both functions return what `learning.policy.trainer` wants: a gradient, the frozen
+variables it reads, and a function step -> what the units of a mini-batch carry.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxseg import build, dynamic
+from jaxseg.data import sampling
+from jaxseg.evaluation import tables
+from jaxseg.learning import policy, recipe
+from jaxseg.runtime import progress
+
+
+def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
+    """Episodes drawn from the whole split, networks run on the fly."""
+    group = config["policy"]
+    scoring = recipe.scoring(settings)
+    episode_fn = build.prepare_fn(settings, scoring)
+
+    def episodes_fn(step):
+        starts = sampling.clip_starts(
+            frames, config["seed"], step, group["episodes"], group["episode_length"]
+        )
+        clips = [frames.clip(start, group["episode_length"]) for start in starts]
+        images, labels = (np.stack(arrays) for arrays in zip(*clips, strict=True))
+        return dynamic.Clip(images, labels)
+
+    gradient = policy.gradient_fn(
+        how,
+        build.pair_fn(settings, scoring),
+        build.policy_fn(settings),
+        episode_fn=episode_fn,
+        each=lambda fn: lambda units: jax.lax.map(fn, units),
+    )
+    networks = {name: model.variables[name] for name in ("segmenter", "flow")}
+    return gradient, networks, episodes_fn
+
+
+def tabled(config, model, settings, frames, how: recipe.Recipe):
+    """Episodes drawn from a pool of clips whose pairs were computed once."""
+    group = config["policy"]
+    pool = _pool(config, model, frames, recipe.scoring(settings))
+
+    def episodes_fn(step):
+        draw = np.random.default_rng((config["seed"], step))
+        clips = draw.choice(
+            group["pool"], group["episodes"], replace=group["pool"] < group["episodes"]
+        )
+        return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
+
+    gradient = policy.gradient_fn(how, dynamic.pooled_pair, build.policy_fn(settings))
+    return gradient, pool, episodes_fn
+
+
+def _pool(config, model, frames, scoring) -> dynamic.PairTable:
+    """Read or compute the tables of the pool; they lie beside the model of F."""
+    group = config["policy"]
+    length, count = group["episode_length"], group["pool"]
+    starts = sampling.spread_clips(frames, count, length)
+    name = tables.digest(model, tables.data_digest(config["data"]["prepared"]), scoring)
+    folder = Path(config["flow_run"]) / "tables" / name
+    pairs = length * (length - 1) // 2
+    with progress.bar(count * pairs, 0, "pair tables") as bar:
+        found = [
+            tables.clip_table(
+                model,
+                lambda start=start: frames.clip(start, length),
+                folder / f"{frames.split}-{start}-{length}.npz",
+                scoring=scoring,
+                progress=bar.advance,
+            )
+            for start in starts
+        ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
