@@ -13,7 +13,7 @@ import numpy as np
 from jaxseg.errors import UserError
 
 MOST_DIMENSIONS = 32
-MOST_ENTRIES = 50_000  # one costs about a kilobyte however few bytes declare it
+MOST_ENTRIES = 20_000  # one costs about a kilobyte however few bytes declare it
 LONGEST_NAME = 4096  # bytes
 
 # What code that believes a file raises where the file lies.

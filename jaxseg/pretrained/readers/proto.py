@@ -125,27 +125,26 @@ def numbers(packed: memoryview, dtype: np.dtype, most: int) -> np.ndarray:
     Raises:
       Malformed: there are more of them, or one has no end.
     """
-    ends = np.frombuffer(packed, np.uint8) < 0x80
-    count = int(np.count_nonzero(ends))
+    data = np.frombuffer(packed, np.uint8)
+    if len(data) and data[-1] >= 0x80:
+        raise Malformed("packed numbers stop inside one")
+    parts = range(0, len(data), _CHUNK)
+    count = sum(np.count_nonzero(data[i : i + _CHUNK] < 0x80) for i in parts)
     if count > most:
         raise Malformed(f"{count} numbers where at most {most} belong")
-    if len(ends) and not ends[-1]:
-        raise Malformed("packed numbers stop inside one")
     out, done, at = np.empty(count, dtype), 0, 0
-    while at < len(packed):
-        part = ends[at : at + _CHUNK]
-        stop = at + int(np.flatnonzero(part)[-1] + 1 if part.any() else 0)
-        if stop == at:
+    while at < len(data):
+        last = np.flatnonzero(data[at : at + _CHUNK] < 0x80)
+        if not len(last):
             raise Malformed("a packed number without an end")
-        values = _unpack(np.frombuffer(packed[at:stop], np.uint8), ends[at:stop])
+        values = _unpack(data[at : at + last[-1] + 1], last)
         out[done : done + len(values)] = values.astype(dtype)
-        done, at = done + len(values), stop
+        done, at = done + len(values), at + int(last[-1]) + 1
     return out
 
 
-def _unpack(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return the varints [n] as int64; data and ends are [bytes]."""
-    last = np.flatnonzero(ends)
+def _unpack(data: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return the varints [n] of bytes, given the place of the last byte of each."""
     first = np.concatenate([[0], last[:-1] + 1])
     if np.max(last - first) >= _LONGEST_VARINT:
         raise Malformed("a packed number without an end")
