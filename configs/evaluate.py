@@ -25,6 +25,10 @@ def get_config(arg: str = "vw300"):
     config.random = (0.5, 0.3, 0.2, 0.14, 0.1, 0.07, 0.05, 0.033, 0.022, 0.015, 0.01)
     config.thresholds = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.7, 0.9)
     config.draws = 32  # rollouts of random keys and of sampled policies
+    # Readings of the paper.
+    config.score_classes = "present"  # in the mean IoU; or "foreground", "all"
+    config.count_first_frames = True  # in the AKI; they are key by rule
+    config.optimum_budget = "split"  # keys of the optimum: of the split, or "video"
     config.title = "300VW, set C, in clips of at most 270 frames"
     if arg != "vw300":
         config.clip_length = 0

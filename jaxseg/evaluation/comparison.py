@@ -7,7 +7,8 @@ from typing import Any
 from jaxseg import build
 from jaxseg.data import source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import curves, plots, specs, speed, tables
+from jaxseg.evaluation import curves, plots, rows, specs, speed, tables
+from jaxseg.ops import iou
 from jaxseg.runtime import files, progress, runs
 
 CURVE_CSV, CURVE_PNG, COMPARISON = "curve.csv", "curve.png", "comparison.json"
@@ -22,6 +23,7 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     Raises:
       UserError: unusable values, policies on different networks, another config.
     """
+    readings = _readings(config)
     models = _load(config["policy_runs"])
     model = models[0][1]
     frames = source.FrameSource(
@@ -37,13 +39,13 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     if runs.is_done(folder):
         return json.loads((folder / COMPARISON).read_text())
     with runs.locked(folder):
-        found = _compare(config, models, frames, folder) | {"run": run.hash}
+        found = _compare(config, models, frames, folder, readings) | {"run": run.hash}
         files.write_atomically(folder / COMPARISON, json.dumps(found, indent=2) + "\n")
         runs.mark_done(folder)
     return found
 
 
-def _compare(config, models, frames, folder: Path) -> dict[str, Any]:
+def _compare(config, models, frames, folder: Path, readings) -> dict[str, Any]:
     """Score, write table and figure, and say how the policies compare."""
     model, compared = models[0][1], _specs(config, models)
     clips = curves.clips_of(frames, config["clip_length"])
@@ -55,22 +57,40 @@ def _compare(config, models, frames, folder: Path) -> dict[str, Any]:
             frames,
             folder / "clips",
             clip_length=config["clip_length"],
+            classes=readings.classes,
             seed=config["seed"],
             progress=bar.advance,
         )
     times = speed.step_times(model, frames.images(range(min(8, len(frames)))))
-    curves.write_csv(
-        folder / CURVE_CSV, curves.rows(videos, compared, config["split"], times)
+    rows.write_csv(
+        folder / CURVE_CSV,
+        rows.rows(videos, compared, config["split"], times, readings),
     )
     plots.draw_curve(
-        curves.read_csv(folder / CURVE_CSV), folder / CURVE_PNG, title=config["title"]
+        rows.read_csv(folder / CURVE_CSV), folder / CURVE_PNG, title=config["title"]
     )
     policies = [
-        _against_random(videos, compared, label)
+        _against_random(videos, compared, label, readings)
         for label, spec in compared.items()
         if spec.name == "policy_sampled"
     ]
     return {"hardware": times.hardware, "policies": policies}
+
+
+def _readings(config) -> rows.Readings:
+    readings = rows.Readings(
+        config["score_classes"], config["count_first_frames"], config["optimum_budget"]
+    )
+    for name, allowed in (
+        ("score_classes", iou.CLASS_SETS),
+        ("optimum_budget", rows.OPTIMUM_BUDGETS),
+    ):
+        if config[name] not in allowed:
+            raise UserError(
+                f"{name} is {config[name]!r}; expected {' or '.join(allowed)}; change "
+                f"--config.{name}"
+            )
+    return readings
 
 
 def _load(policy_runs) -> list[tuple[int, build.Model]]:
@@ -97,7 +117,7 @@ def _load(policy_runs) -> list[tuple[int, build.Model]]:
 def _specs(config, models) -> dict[str, specs.Spec]:
     compared = {
         "fixed": specs.fixed(config["fixed"]),
-        "random": specs.random(config["random"], config["draws"]),
+        "random": specs.random(config["random"], config["draws"], config["seed"]),
     }
     for index, (seed, model) in enumerate(models):
         compared[f"policy{index}"] = specs.policy(model, config["thresholds"], seed)
@@ -105,8 +125,8 @@ def _specs(config, models) -> dict[str, specs.Spec]:
     return compared
 
 
-def _against_random(videos, compared, label) -> dict[str, Any]:
-    found = curves.against_random(videos, compared, label, 0)
+def _against_random(videos, compared, label, readings) -> dict[str, Any]:
+    found = rows.against_random(videos, compared, label, 0, readings=readings)
     return {
         "eta": found.eta,
         "seed": compared[label].seed,

@@ -1,41 +1,19 @@
-"""AKI-mIoU curves of a split: every scheduler, the exact optimum, one row a point."""
+"""Score every scheduler on a split, clip by clip, kept on disk as they finish."""
 
-import csv
 import io
 import itertools
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build
 from jaxseg.data import source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import clips, intervals, specs
-from jaxseg.evaluation.speed import StepTimes
-from jaxseg.ops import iou
+from jaxseg.evaluation import clips, specs
 from jaxseg.runtime import files
-
-COLUMNS = (
-    "scheduler",
-    "parameter",
-    "eta",
-    "price",
-    "seed",
-    "split",
-    "videos",
-    "frames",
-    "keys",
-    "aki",
-    "miou",
-    "miou_frame_mean",
-    "regret",
-    "fps",
-)
-OPTIMUM_AKIS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 60, 90, 120, 180, 240)
 
 
 class Clip(NamedTuple):
@@ -72,6 +50,7 @@ def score_split(
     folder: Path,
     *,
     clip_length: int = 0,
+    classes: str = "present",
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, clips.ClipScores]:
@@ -94,7 +73,13 @@ def score_split(
             images, labels = frames.clip(clip.start, clip.length)
             own = zlib.crc32(f"{seed}/{clip.video}/{clip.start}".encode())
             scores = clips.score_clip(
-                model, compared, images, labels, seed=own, progress=progress
+                model,
+                compared,
+                images,
+                labels,
+                classes=classes,
+                seed=own,
+                progress=progress,
             )
             _write(path, scores)
         by_video.setdefault(clip.video, []).append(scores)
@@ -137,158 +122,3 @@ def _read(path: Path, compared: dict[str, specs.Spec]) -> clips.ClipScores:
             f"{path} cannot be read ({type(error).__name__}: {error}); expected the "
             "scores of a clip that jaxseg wrote; delete it and run again"
         ) from error
-
-
-def rows(
-    videos: dict[str, clips.ClipScores],
-    compared: dict[str, specs.Spec],
-    split: str,
-    times: StepTimes | None = None,
-) -> list[dict[str, Any]]:
-    """Return the rows of curve.csv: every spec and value, then the optimum.
-
-    AKI is frames / key frames over the split, first frames counted. `regret` is the
-    best mean per-frame mIoU that any schedule reaches with as many keys in the split,
-    less the row's own.
-    """
-    total = clips.merge(list(videos.values()))
-    shared = {"split": split, "videos": len(videos), "frames": total.frames}
-    bound = _Bound(total)
-    table = []
-    for label, spec in compared.items():
-        outcome = total.outcomes[label]
-        for index, value in enumerate(spec.values):
-            keys = float(outcome.keys[index])
-            mean = float(outcome.score[index]) / total.frames
-            table.append(
-                shared
-                | {
-                    "scheduler": spec.name,
-                    "parameter": float(value),
-                    "eta": "" if spec.eta is None else spec.eta,
-                    "price": "",
-                    "seed": spec.seed,
-                    "keys": keys,
-                    "aki": total.frames / keys,
-                    "miou": _pooled(outcome.confusion[index]),
-                    "miou_frame_mean": mean,
-                    "regret": bound.frame_mean(keys) - mean,
-                    "fps": _fps(times, spec.kind, total, keys),
-                }
-            )
-    for aki in OPTIMUM_AKIS:
-        keys = round(total.frames / aki)
-        if total.clips <= keys:
-            table.append(
-                shared
-                | dict.fromkeys(("eta", "price", "miou", "fps"), "")
-                | {
-                    "scheduler": "optimum",
-                    "parameter": keys,
-                    "seed": 0,
-                    "keys": keys,
-                    "aki": total.frames / keys,
-                    "miou_frame_mean": bound.frame_mean(keys),
-                    "regret": 0.0,
-                }
-            )
-    return table
-
-
-class _Bound:
-    """The optimum as a function of the number of keys in the split."""
-
-    def __init__(self, total: clips.ClipScores):
-        reachable = np.flatnonzero(np.isfinite(total.optimum))
-        self._keys = reachable + 1.0
-        self._means = total.optimum[reachable] / total.frames
-
-    def frame_mean(self, keys: float) -> float:
-        return float(np.interp(keys, self._keys, self._means))
-
-
-def _pooled(confusion: np.ndarray) -> float:
-    return float(iou.mean_iou(jnp.asarray(confusion, jnp.float32)))
-
-
-def _fps(times, kind, total, keys):
-    """Frames a second without the first frames, which are key by rule."""
-    if times is None:
-        return ""
-    key, non_key = times.seconds[kind]
-    seconds = (keys - total.clips) * key + (total.frames - keys) * non_key
-    return (total.frames - total.clips) / seconds
-
-
-class Comparison(NamedTuple):
-    """One policy against random keys at its own AKI, paired over videos."""
-
-    label: str
-    eta: float
-    aki: float
-    key_rate: float  # keys a decision, the first frames left out
-    # Of the mean per-frame mIoU; None where the AKI lies outside the random sweep.
-    difference: intervals.Interval | None
-
-
-def against_random(
-    videos: dict[str, clips.ClipScores],
-    compared: dict[str, specs.Spec],
-    label: str,
-    index: int,
-    baseline: str = "random",
-) -> Comparison:
-    """Compare a point of a spec with the random curve read at the point's AKI."""
-    total = clips.merge(list(videos.values()))
-    frames = np.array([video.frames for video in videos.values()], float)
-    keys = float(total.outcomes[label].keys[index])
-    aki = total.frames / keys
-    akis = total.frames / total.outcomes[baseline].keys
-    differences = [
-        video.outcomes[label].score[index] / video.frames
-        - intervals.at_aki(aki, akis, video.outcomes[baseline].score / video.frames)
-        for video in videos.values()
-    ]
-    inside = np.isfinite(differences).all()
-    return Comparison(
-        label,
-        compared[label].eta,
-        aki,
-        (keys - total.clips) / (total.frames - total.clips),
-        intervals.paired_bootstrap(np.array(differences), frames) if inside else None,
-    )
-
-
-def write_csv(path: Path, table: list[dict[str, Any]]) -> None:
-    """Write the rows with the columns of `COLUMNS`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in table:
-        writer.writerow({name: _cell(row[name]) for name in COLUMNS})
-    files.write_atomically(path, text.getvalue())
-
-
-def _cell(value):
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def read_csv(path: Path) -> list[dict[str, Any]]:
-    """Read curve.csv; numbers come back as numbers, empty cells as None."""
-    if not Path(path).is_file():
-        raise UserError(
-            f"there is no {path}; expected the table of an evaluation; run `jaxseg "
-            "evaluate` first"
-        )
-    with open(path, newline="") as file:
-        return [
-            {
-                name: value if name in ("scheduler", "split") else _number(value)
-                for name, value in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None

@@ -1,5 +1,6 @@
 """Figures drawn from curve.csv alone."""
 
+import io
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib import ticker  # noqa: E402
+
+from jaxseg.runtime import files  # noqa: E402
 
 INK, MUTED = "#1f2933", "#7b8794"
 # Told apart by marker and dash as well as by colour, so that grey print works.
@@ -32,7 +35,7 @@ def draw_curve(
     """Draw average key interval against mean per-frame IoU (Figure 4 of the paper).
 
     Args:
-      rows: of `curves.read_csv`.
+      rows: of `rows.read_csv`.
       path: .png or .svg.
       title: says what the data are, and that they are synthetic where they are.
     """
@@ -62,8 +65,14 @@ def draw_curve(
             color=INK,
         )
     _finish(figure, axes, title)
-    figure.savefig(path, dpi=160)
+    _save(figure, Path(path))
+
+
+def _save(figure, path: Path) -> None:
+    image = io.BytesIO()
+    figure.savefig(image, format=path.suffix[1:], dpi=160)
     plt.close(figure)
+    files.write_atomically(path, image.getvalue())
 
 
 def _draw_series(axes, key, points, etas):
@@ -114,4 +123,7 @@ def _finish(figure, axes, title):
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    # One entry a label: several seeds of one policy look alike.
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    axes.legend(entries.values(), entries, frameon=False, fontsize=9, loc="lower left")

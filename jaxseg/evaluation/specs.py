@@ -17,7 +17,7 @@ class Spec(NamedTuple):
     draws: int = 1  # rollouts that differ in randomness alone, averaged
     rules: dynamic.Rules = dynamic.Rules()
     eta: float | None = None  # budget that the policy was trained under
-    seed: int = 0
+    seed: int | None = None  # None where nothing is random
     kind: str = "rule"  # "policy" where every frame runs a policy network
 
 
@@ -26,10 +26,10 @@ def fixed(intervals) -> Spec:
     return Spec("fixed", dynamic.fixed_interval(), np.asarray(intervals, np.int32))
 
 
-def random(rates, draws: int) -> Spec:
+def random(rates, draws: int, seed: int = 0) -> Spec:
     """Key at random, for every rate of `rates`, averaged over draws."""
     values = np.asarray(rates, np.float32)
-    return Spec("random", dynamic.random_rate(), values, draws=draws)
+    return Spec("random", dynamic.random_rate(), values, draws=draws, seed=seed)
 
 
 def policy(model: build.Model, thresholds, seed: int) -> Spec:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jaxseg.evaluation import curves
+from jaxseg.evaluation import rows
 
 _NAMES = {"policy": "policy (threshold)", "policy_sampled": "policy (sampled)"}
 
@@ -14,7 +14,7 @@ def curve_table(path: str | Path) -> str:
         f"{'scheduler':<20}{'parameter':>10}{'eta':>6}{'keys':>8}{'AKI':>8}"
         f"{'mIoU':>8}{'frame mean':>12}{'regret':>8}{'FPS':>8}"
     ]
-    for row in curves.read_csv(Path(path)):
+    for row in rows.read_csv(Path(path)):
         lines.append(
             f"{_NAMES.get(row['scheduler'], row['scheduler']):<20}"
             f"{row['parameter']:>10.4g}{_cell(row['eta'], '.2f', 6)}"

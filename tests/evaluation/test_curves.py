@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxseg.evaluation import clips, curves, specs
+from jaxseg.evaluation import clips, curves, rows, specs
 from jaxseg.evaluation.speed import StepTimes
 
 
@@ -49,8 +49,8 @@ def test_merge_adds_frames_clips_and_scores():
 
 def test_rows_follow_their_definitions():
     times = StepTimes({"rule": (0.4, 0.1), "policy": (0.5, 0.2)}, "here")
-    rows = curves.rows(VIDEOS, COMPARED, "C", times)
-    half = next(r for r in rows if r["scheduler"] == "fixed" and r["parameter"] == 2)
+    table = rows.rows(VIDEOS, COMPARED, "C", times)
+    half = next(r for r in table if r["scheduler"] == "fixed" and r["parameter"] == 2)
     assert half["videos"] == 2 and half["frames"] == 12 and half["keys"] == 6
     assert half["aki"] == 2.0
     assert half["miou_frame_mean"] == pytest.approx(8.0 / 12)
@@ -59,20 +59,51 @@ def test_rows_follow_their_definitions():
     assert half["regret"] == pytest.approx((8.8 - 8.0) / 12)
     # 12 frames less 3 first ones; 3 chosen keys at .4 s and 6 others at .1 s.
     assert half["fps"] == pytest.approx(9 / (3 * 0.4 + 6 * 0.1))
-    sampled = next(r for r in rows if r["scheduler"] == "policy_sampled")
+    sampled = next(r for r in table if r["scheduler"] == "policy_sampled")
     assert (sampled["eta"], sampled["seed"]) == (0.5, 7)
     assert sampled["fps"] == pytest.approx(9 / (3 * 0.5 + 6 * 0.2))
 
 
 def test_optimum_rows_leave_out_what_no_schedule_reaches():
-    rows = curves.rows(VIDEOS, COMPARED, "C")
-    keys = [row["keys"] for row in rows if row["scheduler"] == "optimum"]
+    table = rows.rows(VIDEOS, COMPARED, "C")
+    keys = [row["keys"] for row in table if row["scheduler"] == "optimum"]
     assert keys == [6, 4, 3]  # every clip's first frame is key: at least 3
-    assert rows[-1]["miou_frame_mean"] == pytest.approx((2.0 + 2.2 + 2.4) / 12)
+    assert table[-1]["miou_frame_mean"] == pytest.approx((2.0 + 2.2 + 2.4) / 12)
+
+
+def test_first_frames_may_be_left_out_of_the_interval():
+    readings = rows.Readings(count_first_frames=False)
+    table = rows.rows(VIDEOS, COMPARED, "C", readings=readings)
+    half = next(r for r in table if r["scheduler"] == "fixed" and r["parameter"] == 2)
+    assert half["aki"] == pytest.approx((12 - 3) / (6 - 3))
+    alone = next(r for r in table if r["scheduler"] == "random" and r["parameter"] == 0)
+    assert alone["aki"] == np.inf  # no key but the first ones
+    found = rows.against_random(VIDEOS, COMPARED, "sampled", 0, readings=readings)
+    assert found.aki == pytest.approx((12 - 3) / (6 - 3))
+
+
+def test_optimum_may_have_the_keys_of_every_video():
+    """Policy: 3 keys in the first video, 3 in the second; the split could trade."""
+    readings = rows.Readings(optimum_budget="video")
+    table = rows.rows(VIDEOS, COMPARED, "C", readings=readings)
+    sampled = next(r for r in table if r["scheduler"] == "policy_sampled")
+    # Three keys in two clips: 2.8 + 2.2; three in one: 3.5.
+    assert sampled["regret"] == pytest.approx((5.0 + 3.5 - 8.3) / 12)
+    free = rows.rows(VIDEOS, COMPARED, "C")
+    whole = next(r for r in free if r["scheduler"] == "policy_sampled")
+    assert whole["regret"] == pytest.approx((8.8 - 8.3) / 12)
+    keys = [row["keys"] for row in table if row["scheduler"] == "optimum"]
+    assert keys == [6, 4, 3, 3]  # AKI 2, 3, 4 and, rounded in each video, 5
+
+
+def test_classes_of_the_pooled_mean():
+    readings = rows.Readings(classes="foreground")
+    table = rows.rows(VIDEOS, COMPARED, "C", readings=readings)
+    assert table[0]["miou"] == pytest.approx(2 / 4)
 
 
 def test_comparison_reads_random_keys_at_the_policys_interval():
-    found = curves.against_random(VIDEOS, COMPARED, "sampled", 0)
+    found = rows.against_random(VIDEOS, COMPARED, "sampled", 0)
     assert found.aki == 2.0
     assert found.key_rate == pytest.approx((6 - 3) / (12 - 3))
     # Random keys: AKI 1 scores .75, AKI 4 scores .5 of each clip; AKI 2 is halfway.
@@ -88,17 +119,17 @@ def test_comparison_outside_the_random_sweep_is_none():
         )
         for name, video in VIDEOS.items()
     }
-    assert curves.against_random(videos, narrow, "sampled", 0).difference is None
+    assert rows.against_random(videos, narrow, "sampled", 0).difference is None
 
 
 def test_csv_round_trip(tmp_path):
-    rows = curves.rows(VIDEOS, COMPARED, "C")
-    curves.write_csv(tmp_path / "curve.csv", rows)
-    back = curves.read_csv(tmp_path / "curve.csv")
-    assert [tuple(row) for row in back] == [curves.COLUMNS] * len(rows)
+    table = rows.rows(VIDEOS, COMPARED, "C")
+    rows.write_csv(tmp_path / "curve.csv", table)
+    back = rows.read_csv(tmp_path / "curve.csv")
+    assert [tuple(row) for row in back] == [rows.COLUMNS] * len(table)
     assert back[0]["fps"] is None and back[0]["scheduler"] == "fixed"
     assert back[0]["miou_frame_mean"] == pytest.approx(
-        rows[0]["miou_frame_mean"], rel=1e-5
+        table[0]["miou_frame_mean"], rel=1e-5
     )
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from jaxseg import build
 from jaxseg.data import source, video
-from jaxseg.evaluation import curves, segmentation
+from jaxseg.evaluation import rows as tables
+from jaxseg.evaluation import segmentation
 from jaxseg.runtime import metrics
 
 
 @pytest.fixture(scope="module")
 def rows(demo):
-    return curves.read_csv(demo / "curve" / "curve.csv")
+    return tables.read_csv(demo / "curve" / "curve.csv")
 
 
 def test_every_stage_is_done(demo):
