@@ -15,6 +15,7 @@ from jaxseg.pretrained.readers.entries import Malformed
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 _LONGEST_VARINT = 10  # bytes, enough for 64 bits
+_MOST_FIELDS = 1 << 20  # of one message; each takes about a microsecond
 _CHUNK = 1 << 16
 
 
@@ -26,11 +27,14 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     Messages may repeat any field; the last one counts where the schema has one.
 
     Raises:
-      Malformed: a field runs out of the message, or its kind is not of this format.
+      Malformed: a field runs out of the message, its kind is not of this format, or
+        there are more fields than a million.
     """
-    at, end = 0, len(message)
+    at, end, count = 0, len(message), 0
     while at < end:
-        start = at
+        start, count = at, count + 1
+        if count > _MOST_FIELDS:
+            raise Malformed(f"a message of more than {_MOST_FIELDS} fields")
         key, at = varint(message, at)
         number, wire = key >> 3, key & 7
         if not 0 < number < 1 << 29:

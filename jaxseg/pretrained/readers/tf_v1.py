@@ -29,8 +29,9 @@ from jaxseg.pretrained.readers.entries import (
 
 _WHAT = "a whole TensorFlow V1 checkpoint"
 # Numbers may be stored shorter than they are; more than this is no checkpoint.
-_EXPANSION, _SLACK = 2, 32 << 20
-_MOST_PIECES = 1 << 20  # of repeated numbers that are not packed
+_EXPANSION, _SLACK = 1, 16 << 20
+_LONGEST_LIST = 8 << 20  # bytes; a tensor takes about a hundred
+_MOST_PIECES = 1 << 16  # of repeated numbers that are not packed
 _CONTENT = 4
 # The fields of a TensorProto with the numbers of a type; the others are varints.
 _FIELDS = {"f4": 5, "f8": 6, "i8": 10, "b1": 11, "f2": 13, "V2": 13, "u4": 16, "u8": 17}
@@ -95,6 +96,8 @@ def _list(table: sstable.Table) -> list[_Listed]:
     value = table.get(b"")
     if value is None:
         raise Malformed("the table has no list of tensors")
+    if len(value) > _LONGEST_LIST:
+        raise Malformed(f"a list of tensors of {len(value)} bytes")
     listed, slices = [], 0
     for number, wire, meta in proto.fields(value):
         if number != 1:
@@ -166,7 +169,7 @@ def _tensor(value: memoryview, name: str) -> memoryview:
 
 
 def _numbers(tensor: memoryview, dtype: np.dtype, count: int) -> np.ndarray:
-    """Return the numbers [count] of a TensorProto; a short list repeats its last one."""
+    """Return the numbers [count] of a TensorProto; a short list repeats its end."""
     wanted = _FIELDS.get(dtype.str[1:], _SMALL_INTEGERS)
     pieces, content, found = [], None, 0
     for number, wire, value in proto.fields(tensor):

@@ -7,6 +7,7 @@ entry without a place, and one more for each slice.
 """
 
 import functools
+import math
 import os
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from jaxseg.errors import UserError
 from jaxseg.pretrained.readers import crc32c, proto, sstable, tf_slices
 from jaxseg.pretrained.readers.entries import (
     LONGEST_NAME,
+    MOST_ENTRIES,
     Checkpoint,
     Entry,
     Malformed,
@@ -29,7 +31,7 @@ from jaxseg.pretrained.readers.entries import (
 
 _WHAT = "a whole TensorFlow V2 checkpoint"
 _PARTS = re.compile(r"(.+)\.(index|data-\d{5}-of-\d{5})", re.DOTALL)
-_LARGEST_INDEX = 16 << 20  # bytes; an entry needs about a hundred
+_LARGEST_INDEX = 8 << 20  # bytes; an entry needs about a hundred
 _VERSION = 1
 
 
@@ -47,10 +49,9 @@ class _Place(NamedTuple):
 
 def matches(path: str | os.PathLike) -> bool:
     """Return whether a path names a V2 checkpoint: its prefix or one of its files."""
-    path = Path(path)
-    if _PARTS.fullmatch(path.name):
-        return path.is_file() and _index(path).is_file()
-    return not path.exists() and _index(path).is_file()
+    if _PARTS.fullmatch(str(path)):
+        return os.path.isfile(path)
+    return not os.path.exists(path) and _index(path).is_file()
 
 
 def open(path: str | os.PathLike) -> Checkpoint:
@@ -60,34 +61,32 @@ def open(path: str | os.PathLike) -> Checkpoint:
       UserError: a file is missing, damaged or too short for what the index says, or
         the numbers are of a big-endian machine.
     """
-    index = _index(Path(path))
+    index = _index(path)
     with reading(index, _WHAT):
         if file_size(index) > _LARGEST_INDEX:
             raise Malformed(f"an index of {file_size(index)} bytes")
         shards, places = _parse(sstable.Table(index))
     prefix = index.with_suffix("")
-    files = {
-        shard: Path(f"{prefix}.data-{shard:05d}-of-{shards:05d}")
-        for shard in sorted({p.shard for p in places.values() if not p.slices})
-    }
-    sizes = {}
-    for shard, file in files.items():
-        with reading(file, _WHAT):
-            sizes[shard] = file_size(file)
-            _check_inside(places, shard, sizes[shard])
+    files, total = {}, 0
+    for shard, mine in _by_shard(places).items():
+        files[shard] = Path(f"{prefix}.data-{shard:05d}-of-{shards:05d}")
+        with reading(files[shard], _WHAT):
+            size = file_size(files[shard])
+            _check_inside(mine, size)
+        total += size
     with reading(index, _WHAT):
-        entries = _entries(places, files, sum(sizes.values()), index)
+        entries = _entries(places, files, total, index)
     return Checkpoint("TensorFlow V2", prefix, entries)
 
 
-def _index(path: Path) -> Path:
-    found = _PARTS.fullmatch(path.name)
-    return path.with_name((found[1] if found else path.name) + ".index")
+def _index(path: str | os.PathLike) -> Path:
+    found = _PARTS.fullmatch(str(path))
+    return Path((found[1] if found else str(path)) + ".index")
 
 
 def _parse(table: sstable.Table) -> tuple[int, dict[bytes, _Place]]:
     """Return the number of data files and all entries by their keys."""
-    shards, places = None, {}
+    shards, places, slices = None, {}, 0
     for key, value in table.records():
         if shards is None:
             if key:
@@ -97,6 +96,9 @@ def _parse(table: sstable.Table) -> tuple[int, dict[bytes, _Place]]:
         place = _place(value)
         if place.shard >= shards:
             raise Malformed(f"{quoted(key)} is in data file {place.shard} of {shards}")
+        slices += len(place.slices)
+        if slices > MOST_ENTRIES:
+            raise Malformed(f"more than {MOST_ENTRIES} slices")
         places[key] = place
     if shards is None:
         raise Malformed("the index has no records")
@@ -132,25 +134,38 @@ def _place(value: memoryview) -> _Place:
             shape = tf_slices.shape(proto.message(wire, field))
         elif number == 7:
             slices.append(bytes(proto.message(wire, field)))
+            if len(slices) > MOST_ENTRIES:
+                raise Malformed(f"more than {MOST_ENTRIES} slices")
     kind, shard, offset, size, checksum = numbers.values()
     return _Place(kind, shape, shard, offset, size, checksum, tuple(slices))
 
 
-def _check_inside(places: dict[bytes, _Place], shard: int, available: int) -> None:
+def _by_shard(places: dict[bytes, _Place]) -> dict[int, list[tuple[bytes, _Place]]]:
+    """Return what has bytes in each data file, in the order of the bytes."""
+    shards = {}
+    for key, place in places.items():
+        if not place.slices:
+            shards.setdefault(place.shard, []).append((key, place))
+    for mine in shards.values():
+        mine.sort(key=lambda item: (item[1].offset, item[1].size))
+    return shards
+
+
+def _check_inside(mine: list[tuple[bytes, _Place]], available: int) -> None:
     """Check that the tensors of one data file lie in it, side by side.
 
     Tensors that share bytes could make a small checkpoint an endless one.
     """
-    mine = [(p.offset, p.size, k) for k, p in places.items() if p.shard == shard]
     end = 0
-    for offset, size, key in sorted(m for m in mine if not places[m[2]].slices):
-        if offset + size > available:
+    for key, place in mine:
+        stop = place.offset + place.size
+        if stop > available:
             raise Malformed(
-                f"it has {available} bytes where {quoted(key)} ends at {offset + size}"
+                f"it has {available} bytes where {quoted(key)} ends at {stop}"
             )
-        if size and offset < end:
+        if place.size and place.offset < end:
             raise Malformed(f"{quoted(key)} shares its bytes with another tensor")
-        end = max(end, offset + size)
+        end = max(end, stop)
 
 
 def _entries(
@@ -178,7 +193,7 @@ def _entries(
 def _check_size(
     name: str, shape: tuple[int, ...], dtype: np.dtype, place: _Place
 ) -> None:
-    needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    needed = math.prod(shape) * dtype.itemsize
     if needed != place.size:
         raise Malformed(
             f"{quoted(name)} has {place.size} bytes, its shape {list(shape)} {needed}"
