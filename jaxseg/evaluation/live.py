@@ -18,7 +18,6 @@ from jaxseg.data.opencv import cv2
 from jaxseg.errors import UserError
 from jaxseg.evaluation import overlay
 from jaxseg.runtime import files
-from jaxseg.types import Array
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
@@ -83,22 +82,18 @@ def _stream(model, scheduler, scheduler_params, seed, images) -> Iterator[Frame]
             jax.block_until_ready(step(params, rng, state, resized))
             begun = time.perf_counter()
             state, labels = start(params, resized)
-            yield Frame(_array(labels), True, None, None, 0, _since(begun))
+            yield Frame(jax.device_get(labels), True, None, None, 0, _since(begun))
             continue
         state, result = step(params, rng, state, resized)
-        labels = _array(result.prediction)
+        result = jax.device_get(result)
         yield Frame(
-            labels,
+            result.prediction,
             bool(result.decision.action),
             float(result.decision.key_probability),
             float(result.expert[0]),
             int(result.key_distance),
             _since(begun),
         )
-
-
-def _array(x: Array) -> np.ndarray:
-    return np.asarray(x)
 
 
 def _since(begun: float) -> float:

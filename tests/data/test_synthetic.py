@@ -1,5 +1,6 @@
 """Tests of the synthetic face videos."""
 
+import concurrent.futures.process
 import json
 import types
 
@@ -9,6 +10,7 @@ import pytest
 
 from jaxseg.data.synthetic import compose, draw, motion, render
 from jaxseg.errors import UserError
+from jaxseg.runtime import files
 
 SMALL = {"videos": {"A": 1, "B": 1, "C": 1}, "frames": {"A": 5, "B": 4, "C": 3}}
 SIZE = 64
@@ -251,6 +253,28 @@ def test_a_failure_in_one_worker_stops_the_others(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"002\.partial: cannot be written"):
         render.render_dataset(folder, **many, size=SIZE, workers=2)
     assert not any((folder / name).exists() for name in ("001", "003", "004"))
+
+
+def test_two_runs_do_not_render_into_one_folder(tmp_path):
+    with files.locked(tmp_path / ".videos.lock", "busy"):
+        with pytest.raises(UserError, match="videos: another run is rendering"):
+            render.render_dataset(tmp_path / "videos", **SMALL, size=SIZE)
+    assert not (tmp_path / "videos").exists()
+
+
+def test_a_killed_worker_is_named(tmp_path, monkeypatch):
+    class Pool(concurrent.futures.ThreadPoolExecutor):
+        def __init__(self, workers, **options):
+            super().__init__(workers)
+
+        def submit(self, *task):
+            future = concurrent.futures.Future()
+            future.set_exception(concurrent.futures.process.BrokenProcessPool())
+            return future
+
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
+    with pytest.raises(UserError, match="was killed; expected memory for 2"):
+        render.render_dataset(tmp_path / "v", **SMALL, size=SIZE, workers=2)
 
 
 def test_height_and_width_may_differ():

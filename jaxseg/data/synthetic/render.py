@@ -14,6 +14,7 @@ top-left pixel is (1, 1)), FOLDER/splits/A.txt (one video id a line).
 """
 
 import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import json
 import multiprocessing
@@ -58,7 +59,7 @@ def render_dataset(
     `progress(done, total)` is called as videos finish. Raises UserError, and touches
     nothing, where `folder` holds other files or videos of other settings.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # "." has no name to put a lock beside
     height, width = (size, size) if isinstance(size, int) else size
     lengths = {s: frames if isinstance(frames, int) else frames[s] for s in videos}
     settings = {
@@ -70,20 +71,24 @@ def render_dataset(
         "seed": seed,
         "activity": activity,
     }
-    _claim(folder, settings)
-    jobs = _plan(folder, videos, lengths)
-    total = len(jobs)
-    left = [job for job in jobs if not job[0].exists()]
-    tasks = [
-        (path, seed, number, count, (height, width), fps, activity)
-        for path, number, count in left
-    ]
-    done = total - len(left)
-    with contextlib.closing(_finish(tasks, workers)) as finished:
-        for _ in finished:
-            done += 1
-            if progress is not None:
-                progress(done, total)
+    with files.writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    busy = (
+        f"{folder}: another run is rendering into it; expected none; wait for it or "
+        "give another folder"
+    )
+    with files.locked(folder.with_name(f".{folder.name}.lock"), busy):
+        _claim(folder, settings)
+        jobs = _plan(folder, videos, lengths)
+        left = [job for job in jobs if not job[0].exists()]
+        tasks = [
+            (path, seed, number, count, (height, width), fps, activity)
+            for path, number, count in left
+        ]
+        with contextlib.closing(_finish(tasks, workers)) as finished:
+            for done, _ in enumerate(finished, len(jobs) - len(left) + 1):
+                if progress is not None:
+                    progress(done, len(jobs))
 
 
 def render_video(
@@ -193,6 +198,11 @@ def _finish(tasks: list[tuple], workers: int) -> Iterator[None]:
         try:
             for future in concurrent.futures.as_completed(waiting):
                 yield future.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise UserError(
+                "a process that rendered videos was killed; expected memory for "
+                f"{workers} of them; run the same command again with fewer workers"
+            ) from error
         except BaseException:  # also an interrupt, and a caller that wants no more
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
