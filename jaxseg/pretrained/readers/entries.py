@@ -27,6 +27,10 @@ class Malformed(Exception):
     Stays inside the readers; `reading` turns it into a UserError.
     """
 
+    def __init__(self, problem: str, remedy: str = "copy or download it again"):
+        super().__init__(problem)
+        self.remedy = remedy
+
 
 class Entry(NamedTuple):
     """Hold one tensor of a checkpoint, not yet read."""
@@ -66,9 +70,10 @@ def reading(path: str | os.PathLike, what: str) -> Iterator[None]:
         ) from error
     except (Malformed, *_DAMAGE) as error:
         reason = getattr(error, "strerror", None) or error
+        remedy = getattr(error, "remedy", "copy or download it again")
         raise UserError(
             f"{shown(path)} cannot be read ({shown(reason, 300)}); expected {what}; "
-            "copy or download it again"
+            f"{remedy}"
         ) from error
 
 

@@ -116,9 +116,15 @@ def _header(value: memoryview) -> int:
             for inner, kind, one in proto.fields(proto.message(wire, field)):
                 consumer = proto.number(kind, one) if inner == 2 else consumer
     if endianness:
-        raise Malformed("its numbers are big-endian, which is not supported")
+        raise Malformed(
+            "its numbers are big-endian",
+            "read and write it again with TensorFlow on a little-endian machine",
+        )
     if consumer > _VERSION:
-        raise Malformed(f"it needs a reader of version {consumer}, this is {_VERSION}")
+        raise Malformed(
+            f"it needs a reader of version {consumer}, this is {_VERSION}",
+            "write it again in the older format",
+        )
     if not 0 < shards < 100_000:
         raise Malformed(f"it has {shards} data files")
     return shards
