@@ -23,7 +23,7 @@ def save_weights(
     Raises UserError naming the file where it cannot be written; an old one stays.
     """
     # The writer takes the bytes as they lie, so they must lie in C order.
-    tensors = {name: np.array(x, order="C") for name, x in _flatten(variables).items()}
+    tensors = {name: np.array(x, order="C") for name, x in flatten(variables).items()}
     data = safetensors.numpy.save(tensors, metadata=dict(metadata or {}))
     with files.writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, str
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-            return _nest(tensors), dict(file.metadata() or {})
+            return nest(tensors), dict(file.metadata() or {})
     except safetensors.SafetensorError as error:
         raise UserError(
             f"{path} is not a whole safetensors file ({_one_line(error)}); expected "
@@ -88,19 +88,21 @@ def check_like(
         )
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dicts by their paths, joined with "/"."""
     flat = {}
     for name, value in tree.items():
         if "/" in name:
             raise ValueError(f"the name {name!r} contains the separator '/'")
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}/")
+            flat |= flatten(value, f"{prefix}{name}/")
         else:
             flat[prefix + name] = value
     return flat
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested dicts from paths joined with "/"."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, name = path.split("/")
@@ -114,7 +116,7 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _describe(tree: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: f"{np.dtype(x.dtype).name}{list(x.shape)}"
-        for name, x in _flatten(tree).items()
+        for name, x in flatten(tree).items()
     }
 
 
