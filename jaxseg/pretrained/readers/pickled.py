@@ -52,8 +52,12 @@ class Persistent:
     identity: object
 
 
-def load(data: memoryview, at: int = 0) -> tuple[object, int]:
+def load(
+    data: memoryview, at: int = 0, persistent: list[Persistent] | None = None
+) -> tuple[object, int]:
     """Return the value of the pickle that starts at a byte, and where it ends.
+
+    Every reference to an object beside the pickle is added to the list `persistent`.
 
     Numbers, strings, lists, tuples and dicts come as they are, an OrderedDict as a
     dict and a set as a list; everything else as Reference, Call and Persistent. Values
@@ -64,15 +68,16 @@ def load(data: memoryview, at: int = 0) -> tuple[object, int]:
       Malformed: not a pickle, cut short, or one that needs more than twice the bytes
         of `data` and 32 MiB.
     """
-    machine = _Machine(data, at)
+    machine = _Machine(data, at, [] if persistent is None else persistent)
     while (code := machine.byte()) != _STOP:
         machine.step(code)
     return machine.pop(), machine.at
 
 
 class _Machine:
-    def __init__(self, data: memoryview, at: int):
+    def __init__(self, data: memoryview, at: int, persistent: list[Persistent]):
         self.at = at
+        self._persistent = persistent
         self._data = data
         self._room = 2 * len(data) + _BASE_ROOM
         self._stack: list = []
@@ -235,6 +240,11 @@ class _Machine:
         self.pop()
         self.call()
 
+    def refer(self) -> None:
+        self.make(Persistent(self.pop()))
+        self.spend(_ITEM)
+        self._persistent.append(self.top())
+
     def frame(self) -> None:
         if self.number(_U64) > len(self._data) - self.at:
             raise Malformed(f"a pickle is cut short in its frame at byte {self.at}")
@@ -246,7 +256,7 @@ class _Machine:
 
 def _text(data: memoryview | bytes) -> str:
     try:
-        return str(data, "utf-8", "surrogatepass")
+        return str(data, "utf-8")
     except UnicodeDecodeError:
         return str(data, "latin-1")  # strings of Python 2 have no encoding
 
@@ -321,5 +331,5 @@ _ACTIONS = {
     0x81: _Machine.call,
     0x92: _Machine.call_with_keywords,
     ord("b"): lambda m: m.pop(),
-    ord("Q"): lambda m: m.make(Persistent(m.pop())),
+    ord("Q"): _Machine.refer,
 }
