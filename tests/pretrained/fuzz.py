@@ -11,6 +11,7 @@ import argparse
 import collections
 import contextlib
 import faulthandler
+import functools
 import importlib
 import json
 import random
@@ -27,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxseg.errors import UserError
-from tests.pretrained import tables
+from tests.pretrained import samples, tables
 
 SECONDS = 10
 MEMORY_FACTOR, MEMORY_SLACK = 4, 64 << 20
@@ -194,10 +195,27 @@ def _inside_table(rng: random.Random, data: bytes) -> bytes:
 
 
 _READERS = "jaxseg.pretrained.readers"
+_inside_zip = functools.partial(samples.damage_zip, mutate)
 FORMATS: dict[str, Format] = {
+    "caffe": Format(
+        f"{_READERS}.caffe",
+        samples.make_caffe,
+        functools.partial(samples.damage_message, mutate),
+    ),
+    "npz": Format(f"{_READERS}.npz", samples.make_npz, _inside_zip),
+    "npz_deflated": Format(f"{_READERS}.npz", samples.make_npz_deflated, _inside_zip),
+    "safetensors": Format(
+        f"{_READERS}.safetensors_file",
+        samples.make_safetensors,
+        functools.partial(samples.damage_header, mutate),
+    ),
     "tf_v1": Format(f"{_READERS}.tf_v1", _make_tf_v1, _inside_table),
     "tf_v2": Format(f"{_READERS}.tf_v2", _make_tf_v2, _inside_table),
     "tf_v2_snappy": Format(f"{_READERS}.tf_v2", _make_tf_v2_snappy, _inside_table),
+    "torch_legacy": Format(
+        f"{_READERS}.torch_legacy", samples.make_torch_legacy, samples.damage_pickle
+    ),
+    "torch_zip": Format(f"{_READERS}.torch_zip", samples.make_torch_zip, _inside_zip),
 }
 
 
