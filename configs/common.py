@@ -41,6 +41,7 @@ def base(arg: str, stage: str) -> ml_collections.ConfigDict:
 def segmenter(arg: str) -> ml_collections.ConfigDict:
     """Architecture of N: DeepLab-V3+, output stride 16, decoder stride 4."""
     group = ml_collections.ConfigDict()
+    group.architecture = "deeplab_v3plus"
     group.num_classes = 5
     group.backbone = "mobilenet_v2"
     group.width = 1.0

@@ -16,13 +16,14 @@ import jax.numpy as jnp
 
 from jaxseg import dynamic
 from jaxseg.errors import UserError
-from jaxseg.models import flownet, policy, segmenter
+from jaxseg.models import deeplab_v3plus, flownet, policy, segmenter
 from jaxseg.ops import iou, resize
 from jaxseg.runtime import weights
 from jaxseg.types import Variables
 
 MODEL_FILE = "model.safetensors"
 PARTS = ("segmenter", "flow", "policy")
+SEGMENTERS = {"deeplab_v3plus": deeplab_v3plus.DeepLabV3Plus}
 
 
 def cached(*parts: str):
@@ -128,21 +129,22 @@ def init(settings: Mapping[str, Any], part: str, seed: int) -> Variables:
 
 
 def segmenter_net(settings: Mapping[str, Any]) -> segmenter.Segmenter:
-    """Return the module of N."""
-    s = settings["segmenter"]
-    return segmenter.Segmenter(
-        num_classes=s["num_classes"],
-        backbone=s["backbone"],
-        width=s["width"],
-        output_stride=s["output_stride"],
-        decoder=s["decoder"],
-        aspp_rates=tuple(s["aspp_rates"]),
-        aspp_channels=s["aspp_channels"],
-        decoder_channels=s["decoder_channels"],
-        low_level_channels=s["low_level_channels"],
-        dropout=s["dropout"],
-        bn_momentum=s["bn_momentum"] or None,
-    )
+    """Return the module of N; its fields are those of the group, but for its size.
+
+    Raises:
+      UserError: an unknown architecture.
+      TypeError: fields that the architecture does not have.
+    """
+    fields = dict(settings["segmenter"])
+    del fields["input_size"]
+    name = fields.pop("architecture")
+    if name not in SEGMENTERS:
+        raise UserError(
+            f"segmenter.architecture is {name!r}; expected {' or '.join(SEGMENTERS)}; "
+            "change --config.segmenter.architecture"
+        )
+    lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, (list, tuple))}
+    return SEGMENTERS[name](**fields | lists)
 
 
 def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:

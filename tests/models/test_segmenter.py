@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.models import deeplab, mobilenet_v2, parameters, segmenter
+from jaxseg.models import deeplab, deeplab_v3plus, mobilenet_v2, parameters, segmenter
 
 SMALL = {
     "width": 0.25,
@@ -29,7 +29,7 @@ def _output(network, height, width=None):
 
 @pytest.fixture(scope="module")
 def small(fill):
-    network = segmenter.Segmenter(dropout=0.0, **SMALL)
+    network = deeplab_v3plus.DeepLabV3Plus(dropout=0.0, **SMALL)
     images = np.random.default_rng(0).integers(0, 256, (2, 49, 49, 3), np.uint8)
     return network, fill(network, images), images
 
@@ -43,20 +43,20 @@ def posterior(small):
 
 @pytest.mark.parametrize("classes, count", [(5, 2_109_445), (21, 2_113_557)])
 def test_released_form_has_the_published_size(classes, count):
-    released = segmenter.Segmenter(classes, aspp_rates=(), decoder=False)
+    released = deeplab_v3plus.DeepLabV3Plus(classes, aspp_rates=(), decoder=False)
     assert parameters.count_parameters(_shapes(released, 129)) == count
 
 
 def test_decoder_form_has_the_size_of_its_checkpoint():
     # 2,760,246 numbers of the TensorFlow checkpoint without its step counter, less
     # two moving statistics for every pair of scale and offset.
-    variables = _shapes(segmenter.Segmenter(), 129)
+    variables = _shapes(deeplab_v3plus.DeepLabV3Plus(), 129)
     moving = sum(leaf.size for leaf in jax.tree.leaves(variables["batch_stats"]))
     assert parameters.count_parameters(variables) + moving == 2_760_245
 
 
 def test_logits_lie_on_the_stride_four_grid():
-    network = segmenter.Segmenter(**SMALL)
+    network = deeplab_v3plus.DeepLabV3Plus(**SMALL)
     assert _output(network, 513) == (1, 129, 129, 5)
     assert _output(network, 129) == (1, 33, 33, 5)
     assert _output(network, 96, 130) == (1, 24, 33, 5)
@@ -64,12 +64,16 @@ def test_logits_lie_on_the_stride_four_grid():
 
 def test_without_decoder_logits_lie_at_the_output_stride():
     for stride, side in ((8, 17), (16, 9), (32, 5)):
-        network = segmenter.Segmenter(output_stride=stride, decoder=False, **SMALL)
+        network = deeplab_v3plus.DeepLabV3Plus(
+            output_stride=stride, decoder=False, **SMALL
+        )
         assert _output(network, 129) == (1, side, side, 5)
 
 
 def test_output_stride_does_not_change_the_parameters():
-    shapes = [_shapes(segmenter.Segmenter(output_stride=s), 129) for s in (8, 16)]
+    shapes = [
+        _shapes(deeplab_v3plus.DeepLabV3Plus(output_stride=s), 129) for s in (8, 16)
+    ]
     assert jax.tree.map(jnp.shape, shapes[0]) == jax.tree.map(jnp.shape, shapes[1])
 
 
@@ -122,7 +126,9 @@ def test_training_moves_every_statistic_by_its_momentum(small):
     _, variables, images = small
     updated = []
     for momentum in (0.5, 0.75):
-        network = segmenter.Segmenter(bn_momentum=momentum, dropout=0.0, **SMALL)
+        network = deeplab_v3plus.DeepLabV3Plus(
+            bn_momentum=momentum, dropout=0.0, **SMALL
+        )
         apply = functools.partial(network.apply, train=True, mutable=["batch_stats"])
         _, state = jax.jit(apply)(variables, images)
         change = jax.tree.map(
@@ -152,4 +158,4 @@ def test_pyramid_drops_a_share_of_its_output_only_in_training(fill):
 
 def test_unknown_backbone_is_refused():
     with pytest.raises(ValueError, match="mobilenet_v2"):
-        _shapes(segmenter.Segmenter(backbone="vgg17"), 65)
+        _shapes(deeplab_v3plus.DeepLabV3Plus(backbone="vgg17"), 65)
