@@ -191,7 +191,8 @@ def _inside_table(rng: random.Random, data: bytes) -> bytes:
             records[at] = key, mutate(rng, value)
         else:
             records[at] = mutate(rng, key), value
-    return tables.table(records, block_size=300)
+    compress = rng.choice((None, None, tables.literal_snappy))
+    return tables.table(records, block_size=300, compress=compress)
 
 
 _READERS = "jaxseg.pretrained.readers"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxseg.pretrained.readers import crc32c, sstable, tf_slices
+from jaxseg.pretrained.readers import crc32c, snappy, sstable, tf_slices
 
 KINDS = {dtype: kind for kind, dtype in tf_slices.DTYPES.items()}
 STRING = 7
@@ -65,12 +65,13 @@ def table(records, block_size=4096, interval=16, compress=None):
         out.extend(struct.pack("<I", crc32c.mask(checksum)))
         return varint(at) + varint(len(body))
 
-    pending, kind = [], int(compress is not None)
+    pending, size, kind = [], 0, int(compress is not None)
     for key, value in records:
         pending.append((key, value))
-        if sum(len(k) + len(v) for k, v in pending) >= block_size:
+        size += len(key) + len(value)
+        if size >= block_size:
             index.append((key, put(block(pending, interval), kind)))
-            pending = []
+            pending, size = [], 0
     if pending:
         index.append((pending[-1][0], put(block(pending, interval), kind)))
     footer = put(block([])) + put(block(index, 1))
@@ -202,9 +203,13 @@ def literal_snappy(data):
 def records_of(data):
     """Return the keys and values of a table that is whole."""
     _, *blocks = _blocks(data)
-    view = memoryview(data)
-    bodies = [view[offset : offset + size] for offset, size in blocks]
+    bodies = [_body(memoryview(data), *place) for place in blocks]
     return [(k, bytes(v)) for body in bodies for k, v in sstable._records(body)]
+
+
+def _body(data, offset, size):
+    body = data[offset : offset + size]
+    return memoryview(snappy.decompress(body)) if data[offset + size] else body
 
 
 def reseal(data):
