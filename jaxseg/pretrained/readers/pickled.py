@@ -16,6 +16,7 @@ from jaxseg.pretrained.readers.entries import Malformed
 _NEWEST_PROTOCOL = 5
 _LONGEST_INTEGER = 32  # bytes
 _LONGEST_REFERENCE = 256  # bytes of a module or a name
+_MOST_OPCODES = 4_000_000  # a few seconds; a tensor takes about fifty
 _DEEPEST_STACK = 1 << 20
 _DEEPEST_MARKS = 1 << 16
 _WIDEST_GAP = 256  # between the numbers of the memo, which writers count up
@@ -66,12 +67,15 @@ def load(
 
     Raises:
       Malformed: not a pickle, cut short, or one that needs more than twice the bytes
-        of `data` and 32 MiB.
+        of `data` and 32 MiB, or millions of opcodes.
     """
     machine = _Machine(data, at, [] if persistent is None else persistent)
-    while (code := machine.byte()) != _STOP:
+    for _ in range(_MOST_OPCODES):
+        code = machine.byte()
+        if code == _STOP:
+            return machine.pop(), machine.at
         machine.step(code)
-    return machine.pop(), machine.at
+    raise Malformed(f"a pickle of more than {_MOST_OPCODES} opcodes")
 
 
 class _Machine:
