@@ -54,6 +54,8 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
     """Return the unsigned number that starts at a byte, and where it ends."""
+    if at < len(data) and data[at] < 0x80:  # nearly always
+        return data[at], at + 1
     value = 0
     for i, byte in enumerate(data[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * i)

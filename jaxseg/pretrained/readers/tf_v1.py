@@ -31,7 +31,7 @@ _WHAT = "a whole TensorFlow V1 checkpoint"
 # Numbers may be stored shorter than they are; more than this is no checkpoint.
 _EXPANSION, _SLACK = 1, 16 << 20
 _LONGEST_LIST = 8 << 20  # bytes; a tensor takes about a hundred
-_MOST_PIECES = 1 << 16  # of repeated numbers that are not packed
+_MOST_SINGLES = 1 << 16  # numbers that are not packed, which is slow and rare
 _CONTENT = 4
 # The fields of a TensorProto with the numbers of a type; the others are varints.
 _FIELDS = {"f4": 5, "f8": 6, "i8": 10, "b1": 11, "f2": 13, "V2": 13, "u4": 16, "u8": 17}
@@ -170,42 +170,48 @@ def _tensor(value: memoryview, name: str) -> memoryview:
 
 def _numbers(tensor: memoryview, dtype: np.dtype, count: int) -> np.ndarray:
     """Return the numbers [count] of a TensorProto; a short list repeats its end."""
-    wanted = _FIELDS.get(dtype.str[1:], _SMALL_INTEGERS)
-    pieces, content, found = [], None, 0
-    for number, wire, value in proto.fields(tensor):
-        if number == _CONTENT:
-            content = proto.message(wire, value)
-        elif number == wanted:
-            pieces.append(_piece(wire, value, dtype, count - found))
-            found += len(pieces[-1])
-        if found > count or len(pieces) > _MOST_PIECES:
-            raise Malformed(f"it has more than its {count} numbers")
-    if content is not None:
-        if len(content) != count * dtype.itemsize:
-            raise Malformed(f"{len(content)} bytes for {count} numbers")
-        pieces = [_cast(np.frombuffer(content, np.uint8), dtype)]
-        found = count
-    if count and not found:
+    stored = _stored(tensor, dtype, count)
+    if count and not len(stored):
         raise Malformed(f"it has none of its {count} numbers")
-    out, at = np.empty(count, dtype), 0
-    for piece in pieces:
-        out[at : at + len(piece)] = piece
-        at += len(piece)
-    out[at:] = out[at - 1 : at]
+    if len(stored) > count:
+        raise Malformed(f"it has more than its {count} numbers")
+    out = np.empty(count, dtype)
+    out[: len(stored)] = stored
+    out[len(stored) :] = stored[-1:]
     return out
 
 
-def _piece(wire: int, value: int | memoryview, dtype: np.dtype, most: int):
+def _stored(tensor: memoryview, dtype: np.dtype, most: int) -> np.ndarray:
+    """Return the numbers [n] that a TensorProto has, at most so many."""
+    wanted = _FIELDS.get(dtype.str[1:], _SMALL_INTEGERS)
+    found, singles = np.empty(0, dtype), []
+    for number, wire, value in proto.fields(tensor):
+        if number == _CONTENT:
+            content = np.frombuffer(proto.message(wire, value), np.uint8)
+            if len(content) != most * dtype.itemsize:
+                raise Malformed(f"{len(content)} bytes for {most} numbers")
+            # Any byte but 0 and 1 would make a boolean that equals neither.
+            found = content != 0 if dtype.kind == "b" else content.view(dtype)
+        elif number == wanted and wire == proto.BYTES:
+            if len(found):
+                raise Malformed("its numbers are in more than one piece")
+            found = _packed(value, dtype, most)
+        elif number == wanted:
+            singles.append(value)
+            if len(singles) > _MOST_SINGLES:
+                raise Malformed("its numbers are not packed")
+    if singles:
+        return np.array(singles, np.uint64).astype(_bits(dtype)).view(dtype)
+    return found
+
+
+def _packed(value: memoryview, dtype: np.dtype, most: int) -> np.ndarray:
     """Return the numbers [n] of one occurrence of their field."""
     if dtype.str in ("<f4", "<f8"):
-        return proto.floats(wire, value, dtype.str)
-    # Floats of two bytes are stored as the integer of their bits.
-    bits = dtype if dtype.kind in "iub" else np.dtype("<u2")
-    if wire == proto.VARINT:
-        return np.array([value], np.uint64).astype(bits).view(dtype)
-    return proto.numbers(proto.message(wire, value), bits, most).view(dtype)
+        return proto.floats(proto.BYTES, value, dtype.str)
+    return proto.numbers(value, _bits(dtype), most).view(dtype)
 
 
-def _cast(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    # Any byte but 0 and 1 would make a boolean that equals neither.
-    return data != 0 if dtype.kind == "b" else data.view(dtype)
+def _bits(dtype: np.dtype) -> np.dtype:
+    """Return the type of the integers that stand for numbers: of their bits."""
+    return dtype if dtype.kind in "iub" else np.dtype(f"<u{dtype.itemsize}")

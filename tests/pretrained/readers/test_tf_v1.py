@@ -159,9 +159,11 @@ HALF = tables.field(5, b"\0\0\0\0")
     "kind, shape, tensor, problem",
     [
         (1, (2,), b"", "none of its 2 numbers"),
-        (1, (2,), HALF * 3, "more than its 2 numbers"),
+        (1, (2,), tables.field(5, bytes(12)), "more than its 2 numbers"),
         (1, (2,), tables.field(5, b"\0" * 7), "no whole number"),
-        (1, (2,), tables.field(4, b"\0" * 7), "7 bytes for 2 numbers"),
+        (1, (2,), tables.field(4, b"\0" * 4), "4 bytes for 2 numbers"),
+        (1, (2,), tables.field(4, b"\0" * 12), "12 bytes for 2 numbers"),
+        (1, (2,), HALF + HALF, "more than one piece"),
         (3, (2,), tables.field(7, b"\x01" * 3), "3 numbers where at most 2"),
         (3, (2,), tables.field(7, b"\x81"), "stop inside one"),
         (1, (2,), tables.field(7, b"\x01\x01"), "none of its 2 numbers"),
