@@ -68,27 +68,33 @@ class Model(NamedTuple):
 
 
 def save_model(folder: str | Path, model: Model, metadata: Mapping[str, str]) -> Path:
-    """Write the model file of a run folder; the settings go into its metadata."""
+    """Write the model file of a run folder."""
     path = Path(folder) / MODEL_FILE
+    write_model(path, model, metadata)
+    return path
+
+
+def write_model(path: Path, model: Model, metadata: Mapping[str, str]) -> None:
+    """Write a model file; the settings go into its metadata."""
     settings = {name: json.dumps(value) for name, value in model.settings.items()}
     weights.save_weights(path, model.variables, {**metadata, **settings})
-    return path
 
 
 def load_model(run: str | Path, need: Sequence[str]) -> Model:
     """Read the model of a run folder and check that it fits its own settings.
 
     Args:
+      run: the folder, or a model file itself.
       need: the parts that must be there, for example ("segmenter", "flow").
 
     Raises:
       UserError: no such file, a part is missing, or names or shapes do not fit.
     """
-    path = Path(run) / MODEL_FILE
+    path = Path(run) / MODEL_FILE if Path(run).is_dir() else Path(run)
     if not path.is_file():
         raise UserError(
-            f"there is no {path}; expected the folder of a finished training run with "
-            f"{' and '.join(need)}; train it first or give another folder"
+            f"there is no {path}; expected the folder of a finished training run, or a "
+            f"model file, with {' and '.join(need)}; train it first or give another one"
         )
     variables, metadata = weights.load_weights(path)
     settings = {name: json.loads(metadata[name]) for name in PARTS if name in metadata}
@@ -135,25 +141,28 @@ def segmenter_net(settings: Mapping[str, Any]) -> segmenter.Segmenter:
       UserError: an unknown architecture.
       TypeError: fields that the architecture does not have.
     """
-    fields = dict(settings["segmenter"])
-    del fields["input_size"]
+    fields = _fields(settings["segmenter"], "input_size")
     name = fields.pop("architecture")
     if name not in SEGMENTERS:
         raise UserError(
             f"segmenter.architecture is {name!r}; expected {' or '.join(SEGMENTERS)}; "
             "change --config.segmenter.architecture"
         )
-    lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, (list, tuple))}
-    return SEGMENTERS[name](**fields | lists)
+    return SEGMENTERS[name](**fields)
 
 
 def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:
     """Return the module of F."""
-    return flownet.FlowNetS(
-        base_channels=settings["flow"]["base_channels"],
-        num_classes=settings["segmenter"]["num_classes"],
-        mean=tuple(settings["flow"]["mean"]),
-    )
+    return flownet.FlowNetS(**_fields(settings["flow"], "input_size", "border"))
+
+
+def _fields(group: Mapping[str, Any], *others: str) -> dict[str, Any]:
+    """Return what of a group are fields of a module: hashable, without `others`."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in group.items()
+        if name not in others
+    }
 
 
 def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:

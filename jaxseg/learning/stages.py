@@ -184,7 +184,11 @@ def _segmenter(config) -> Job:
 
 def _flow(config) -> Job:
     model = build.load_model(config["segmenter_run"], ["segmenter"])
-    settings = {"segmenter": model.settings["segmenter"], "flow": config["flow"]}
+    scales = {"num_classes": model.settings["segmenter"]["num_classes"]}
+    settings = {
+        "segmenter": model.settings["segmenter"],
+        "flow": config["flow"] | scales,
+    }
     model = build.Model(settings, {"segmenter": model.variables["segmenter"]})
     train_pairs, held_out = _sources(config, build.input_size(settings))
     options = flow.Options(
