@@ -65,7 +65,7 @@ def open(path: str | os.PathLike) -> Checkpoint:
     with reading(path, _WHAT):
         members = archive.Archive(mapping.mapped(path))
         names = [name for name in members.members if name.endswith(_SUFFIX)]
-        if len(names) > MOST_ENTRIES:
+        if not 0 < len(names) <= MOST_ENTRIES:
             raise Malformed(f"it has {len(names)} arrays")
         entries = {
             name.removesuffix(_SUFFIX): _entry(path, members, name) for name in names
