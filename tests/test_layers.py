@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("types", "errors", "ops", "runtime"),
     ("models", "data", "dynamic", "pretrained"),
-    ("build", "evaluation"),
+    ("build", "convert", "evaluation"),
     ("learning",),
     ("cli",),
 )

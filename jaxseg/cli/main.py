@@ -22,7 +22,7 @@ from types import ModuleType
 import jaxseg
 from jaxseg.errors import UserError
 
-COMMANDS = ("demo", "dataset", "train", "evaluate", "segment")
+COMMANDS = ("demo", "dataset", "convert", "train", "evaluate", "segment")
 
 _OVERRIDE = re.compile(r"--(no)?config\.")
 
