@@ -179,17 +179,18 @@ def _inflate(packed: memoryview, most: int) -> bytearray:
     if most > _STRONGEST * len(packed) + _CHUNK:
         raise Malformed(f"{len(packed)} bytes that should unpack to {most}")
     machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    pieces = (packed[at : at + _CHUNK] for at in range(0, len(packed), _CHUNK))
     out, done = bytearray(most), 0
-    for start in range(0, len(packed), _CHUNK):
-        piece = packed[start : start + _CHUNK]
-        while len(piece) and not machine.eof:
-            try:
-                unpacked = machine.decompress(piece, _CHUNK)
-            except zlib.error as error:
-                raise Malformed(f"compressed data are damaged ({error})") from error
-            out[done : done + len(unpacked)] = unpacked[: most - done]
-            done += min(len(unpacked), most - done)
-            if done == most:
-                return out
-            piece = machine.unconsumed_tail
-    return out[:done]
+    while done < most:
+        piece = machine.unconsumed_tail or next(pieces, b"")
+        try:
+            unpacked = machine.decompress(piece, min(_CHUNK, most - done))
+        except zlib.error as error:
+            raise Malformed(f"compressed data are damaged ({error})") from error
+        # Without input, there may still be output that waits inside.
+        if not unpacked and not piece:
+            del out[done:]
+            break
+        out[done : done + len(unpacked)] = unpacked
+        done += len(unpacked)
+    return out

@@ -25,4 +25,4 @@ def allowance(data: memoryview) -> int:
     Compression and tensors that share their bytes could otherwise make a small file an
     endless one.
     """
-    return 4 * len(data) + (64 << 20)
+    return 4 * len(data) + (48 << 20)

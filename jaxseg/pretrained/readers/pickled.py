@@ -219,9 +219,9 @@ class _Machine:
             raise Malformed(f"a pickle names something by no name at {self.at - 1}")
         if len(module) + len(name) > 2 * _LONGEST_REFERENCE:
             raise Malformed(f"a pickle names something endless at byte {self.at - 1}")
-        # Its text was not counted where two lines gave it.
-        self.spend(4 * (len(module) + len(name)))
-        self.make(Reference(f"{module}.{name}"))
+        found = Reference(f"{module}.{name}")
+        self.spend(sys.getsizeof(found.name) + _VALUE)
+        self.make(found)
 
     def stack_reference(self) -> None:
         name, module = self.pop(), self.pop()

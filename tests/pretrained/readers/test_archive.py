@@ -31,6 +31,23 @@ def test_members_come_back(tmp_path, method):
     assert found.start("empty", 7) == b""
 
 
+@pytest.mark.parametrize("size", [0, 1, (1 << 16) - 1, 1 << 16, (1 << 16) + 1, 3 << 20])
+@pytest.mark.parametrize("unit", [b"\0", b"0123456789"])
+def test_what_compresses_well_comes_back(tmp_path, size, unit):
+    data = (unit * size)[:size]
+    found = opened(write(tmp_path / "f", {"a": data}, zipfile.ZIP_DEFLATED))
+    assert found.read("a") == data
+    for count in (1, 100, size):
+        assert found.start("a", count) == data[:count]
+
+
+def test_noise_comes_back(tmp_path):
+    data = np.random.default_rng(0).bytes(300_000)
+    found = opened(write(tmp_path / "f", {"a": data}, zipfile.ZIP_DEFLATED))
+    assert found.read("a") == data
+    assert found.start("a", 1000) == data[:1000]
+
+
 def test_an_empty_archive_has_no_members(tmp_path):
     assert opened(write(tmp_path / "f", {})).members == {}
 
