@@ -126,42 +126,28 @@ def test_parameters_after_updates_do_not_depend_on_devices():
         np.testing.assert_allclose(four[name], one[name], rtol=1e-6, atol=1e-9)
 
 
-def test_actions_are_equal_on_one_and_four_devices():
-    chosen, tables = recipe(4), pool(4)
-    batch = make_units(4, tables, 1)
-    scheduler = dynamic.sampled(fakes.policy)
-    rng = jax.random.key(5)
+def actions(num_devices, episodes):
+    chosen, tables = recipe(num_devices, episodes=episodes), pool(episodes)
+    rollouts = policy.rollouts_fn(chosen, dynamic.pooled_pair, fakes.policy)
 
-    def roll(params, frozen, batch, rng):
-        def one(unit):
-            rngs = dynamic.trial_rngs(
-                jax.random.fold_in(rng, unit.episode_index), unit.trials
-            )
-            rollout_params = dynamic.RolloutParams(
-                frozen, (params, jnp.float32(0.95)), jnp.float32(chosen.eta)
-            )
-            return dynamic.rollout_trials(
-                dynamic.pooled_pair,
-                scheduler,
-                rollout_params,
-                rngs,
-                unit.episode,
-                rules=chosen.rules,
-            ).action
+    def gathered(*arguments):
+        _, trajectories = rollouts(*arguments)
+        return jax.lax.all_gather(trajectories.action, parallel.AXIS, tiled=True)
 
-        return jax.vmap(one)(batch)
-
-    params = fakes.policy_variables(2)
-    whole = jax.jit(roll)(params, tables, batch, rng)
-    spread = jax.pmap(roll, in_axes=(None, None, 0, None))
-    parts = spread(
-        params,
-        tables,
-        jax.tree.map(lambda x: x.reshape(4, 1, *x.shape[1:]), batch),
-        rng,
+    spread = parallel.data_parallel(
+        gathered, (None, None, 0, None), num_devices=num_devices
     )
-    np.testing.assert_array_equal(np.asarray(parts).reshape(whole.shape), whole)
-    assert 0 < int(whole.sum()) < whole.size
+    batch = make_units(episodes, tables, chosen.split_trials)
+    found = spread(fakes.policy_variables(2), tables, batch, jax.random.key(5))
+    return np.asarray(found).reshape(episodes, TRIALS, -1)
+
+
+@pytest.mark.parametrize("episodes", [4, 1])
+def test_actions_are_equal_on_one_and_four_devices(episodes):
+    one, four = actions(1, episodes), actions(4, episodes)
+    np.testing.assert_array_equal(four, one)
+    assert 0 < one.sum() < one.size
+    assert (one != one[:1, :1]).any()  # trials have draws of their own
 
 
 def test_gradient_is_that_of_the_objective_written_out():
