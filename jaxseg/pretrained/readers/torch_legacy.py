@@ -18,6 +18,7 @@ from jaxseg.pretrained.readers.entries import (
     reading,
     shown,
 )
+from jaxseg.pretrained.readers.pickle_machine import Persistent
 
 _WHAT = "a whole torch checkpoint"
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -35,7 +36,7 @@ def matches(data: memoryview) -> bool:
 def open(path: str | os.PathLike) -> Checkpoint:
     """Return the tensors of a torch file; nothing in it is run.
 
-    See `torch_tensors.entries` for their names. The arrays are views of the file.
+    See `torch_names` for what they are called. The arrays are views of the file.
 
     Raises:
       UserError: it is damaged, holds no tensors by name, or is a tar file of torch
@@ -65,7 +66,7 @@ def open(path: str | os.PathLike) -> Checkpoint:
 
 def _pickles(
     data: memoryview,
-) -> tuple[object, list[pickled.Persistent], list[str], int]:
+) -> tuple[object, list[Persistent], list[str], int]:
     """Return the object, what it refers to, the storages' keys and their start."""
     magic, at = pickled.load(data)
     version, at = pickled.load(data, at)
@@ -83,7 +84,7 @@ def _pickles(
 
 
 def _storages(
-    data: memoryview, at: int, keys: list[str], persistent: list[pickled.Persistent]
+    data: memoryview, at: int, keys: list[str], persistent: list[Persistent]
 ) -> dict[str, memoryview]:
     """Return the bytes of the storages; only what refers to them tells their types."""
     referred = [torch_tensors.storage(one) for one in persistent]

@@ -7,15 +7,15 @@ Source: torch/_utils.py, whose `_rebuild_*` functions a checkpoint names, and th
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from jaxseg.errors import UserError
+from jaxseg.pretrained.readers import torch_names
 from jaxseg.pretrained.readers.entries import (
-    LONGEST_NAME,
     MOST_ENTRIES,
     Entry,
     Malformed,
@@ -24,13 +24,10 @@ from jaxseg.pretrained.readers.entries import (
     reading,
     shown,
 )
-from jaxseg.pretrained.readers.pickled import Call, Persistent, Reference
+from jaxseg.pretrained.readers.pickle_machine import Call, Persistent, Reference
 
-WRAPPERS = ("state_dict", "model", "model_state", "net", "module")
-
-_DEEPEST = 32
-_LONGEST_NAMES = 16 << 20  # characters of all names together
 _LARGEST = 1 << 62
+_DEEPEST = 32  # calls in calls
 
 _DTYPES = {
     "Double": "float64",
@@ -100,10 +97,7 @@ def entries(
 ) -> dict[str, Entry]:
     """Return the tensors in a pickled value.
 
-    Nested dicts and lists give names joined with "."; other objects are passed over.
-    What training scripts put around a state dict is left out of the names: where
-    exactly one of `WRAPPERS` is a dict with tensors at the top, its tensors are named
-    as inside it, unless that would name two tensors the same.
+    See `torch_names` for what they are called.
 
     Args:
       value: what `pickled.load` returned.
@@ -117,7 +111,7 @@ def entries(
         is none.
     """
     views = {}
-    for name, call in _names(value):
+    for name, call in torch_names.calls(value):
         try:
             view = _view(call)
         except (Malformed, TypeError, ValueError) as error:
@@ -132,7 +126,7 @@ def entries(
         raise Malformed("it holds no tensors by name; a state dict has them")
     return {
         name: _entry(name, view, read, path, swap)
-        for name, view in _joined(views).items()
+        for name, view in torch_names.joined(views).items()
     }
 
 
@@ -150,40 +144,6 @@ def storage(found: object) -> Storage:
     offset, size = _counts((offset, size))
     name = kind.name.rpartition(".")[2]
     return Storage(key, name.removesuffix("Storage"), offset, size)
-
-
-def _names(value: object) -> Iterator[tuple[tuple[str, ...], Call]]:
-    """Yield what may be tensors, each with the keys that lead to it."""
-    seen, room = set(), _LONGEST_NAMES
-
-    def walk(value: object, name: tuple[str, ...], length: int):
-        nonlocal room
-        if isinstance(value, Call) and value.items is None:
-            room -= length
-            if length > LONGEST_NAME or room < 0:
-                raise Malformed("its names are far too long")
-            yield name, value
-            return
-        items = _items(value)
-        if items is None or id(value) in seen:
-            return
-        if len(name) >= _DEEPEST:
-            raise Malformed(f"it is nested more than {_DEEPEST} deep")
-        seen.add(id(value))
-        for key, item in items:
-            if isinstance(key, str | int):
-                yield from walk(item, (*name, str(key)), length + len(str(key)) + 1)
-
-    yield from walk(value, (), 0)
-
-
-def _items(value: object):
-    value = value.items if isinstance(value, Call) else value
-    if isinstance(value, dict):
-        return value.items()
-    if isinstance(value, list | tuple):
-        return enumerate(value)
-    return None
 
 
 def _view(call: Call) -> _View | None:
@@ -254,18 +214,6 @@ def _dtype(name: str | None) -> np.dtype | None:
 
 def _itemsize(view: _View) -> int:
     return view.dtype.itemsize if view.dtype else 1
-
-
-def _joined(views: dict[tuple[str, ...], _View]) -> dict[str, _View]:
-    tops = {name[0] for name in views if len(name) > 1} & set(WRAPPERS)
-    for wrapper in tops if len(tops) == 1 else ():
-        names = [".".join(n[n[0] == wrapper and len(n) > 1 :]) for n in views]
-        if len(set(names)) == len(names):
-            return dict(zip(names, views.values()))
-    names = [".".join(name) for name in views]
-    if len(set(names)) < len(names):
-        raise Malformed("two of its tensors have the same name")
-    return dict(zip(names, views.values()))
 
 
 def _entry(

@@ -24,7 +24,7 @@ def matches(members: archive.Archive) -> bool:
 def open(path: str | os.PathLike) -> Checkpoint:
     """Return the tensors of a torch file; nothing in it is run.
 
-    See `torch_tensors.entries` for their names. The arrays are views of the file.
+    See `torch_names` for what they are called. The arrays are views of the file.
 
     Raises:
       UserError: it is damaged or holds no tensors by name.

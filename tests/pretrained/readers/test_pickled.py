@@ -3,9 +3,9 @@ import tracemalloc
 
 import pytest
 
-from jaxseg.pretrained.readers import pickled
+from jaxseg.pretrained.readers import pickle_machine, pickled
 from jaxseg.pretrained.readers.entries import Malformed
-from jaxseg.pretrained.readers.pickled import Call, Persistent, Reference
+from jaxseg.pretrained.readers.pickle_machine import Call, Persistent, Reference
 from tests.pretrained.torch_writer import Pickler, Raw, State
 
 
@@ -152,7 +152,7 @@ def test_hostile_pickles_are_refused(opcodes, message):
 @pytest.mark.parametrize("unit", [b"}", b"(l", b")\x85q\x00", b"J\1\1\1\1", b"\x8c\0"])
 def test_memory_is_bounded_by_the_file(unit, monkeypatch):
     # The true limit is sixteen times as high, which takes seconds to trace.
-    monkeypatch.setattr(pickled, "_BASE_ROOM", pickled._BASE_ROOM >> 4)
+    monkeypatch.setattr(pickle_machine, "_BASE_ROOM", 2 << 20)
     data = b"\x80\x02" + unit * 100_000
     tracemalloc.start()
     with pytest.raises(Malformed):
