@@ -47,6 +47,10 @@ class Call(NamedTuple):
     args: tuple
 
 
+class Persistent(NamedTuple):
+    identity: tuple
+
+
 class Tensor(NamedTuple):
     storage: np.ndarray  # [n]
     offset: int
@@ -109,6 +113,9 @@ class Pickler:
                 self._remember(value)
         elif isinstance(value, Tensor):
             self._put_tensor(value)
+        elif isinstance(value, Persistent):
+            self._put(value.identity)
+            self._out += b"Q"
         elif isinstance(value, Call):
             self._put(value.function)
             self._put(value.args)
@@ -173,8 +180,7 @@ class Pickler:
             self.storages.append(value.storage)
         kind = value.kind or STORAGES[value.storage.dtype.name]
         identity = ("storage", Name("torch", kind), str(key), "cpu", len(value.storage))
-        self._put(identity + ((None,) if self._legacy else ()))
-        self._out += b"Q"
+        self._put(Persistent(identity + ((None,) if self._legacy else ())))
         self._put(value.offset)
         self._put(value.shape)
         self._put(value.strides)

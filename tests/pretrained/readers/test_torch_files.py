@@ -170,19 +170,23 @@ def test_big_endian_files_come_back(tmp_path):
 
 
 @forms
-def test_old_ways_to_rebuild_come_back(tmp_path, form):
+def test_other_ways_to_rebuild_come_back(tmp_path, form):
     numbers, rebuild = tensor(counted(2, 3)), Name("torch._utils", "_rebuild_tensor")
-    pickler = torch_writer.Pickler(legacy=form == "legacy")
-    identity = ("storage", Name("torch.cuda", "FloatStorage"), "0", "cuda:0", 6)
-    pickler.dump(identity + ((None,) if form == "legacy" else ()))
-    place = Raw(bytes(pickler._out[2:]) + b"Q")
+    kind, view = Name("torch.cuda", "FloatStorage"), (None,) * (form == "legacy")
+    place = torch_writer.Persistent(("storage", kind, "0", "cuda:0", 6, *view))
     size = Call(Name("torch", "Size"), ((2, 3),))
     old = Call(rebuild, (place, 0, size, (3, 1)))
     wrapped = Call(
         Name("torch._utils", "_rebuild_parameter_with_state"), (old, True, State(), {})
     )
-    entries = written(tmp_path, form, {"a": numbers, "old": wrapped})
-    check(entries, {"a": counted(2, 3), "old": counted(2, 3)})
+    newer = Name("torch._utils", "_rebuild_tensor_v2")
+    args = (place, 0, (2, 3), (3, 1), False, State())
+    subclass = Call(
+        Name("torch._tensor", "_rebuild_from_type_v2"),
+        (newer, Name("mine", "Tensor"), args, {"note": 1}),
+    )
+    value = {"a": numbers, "old": wrapped, "subclass": subclass}
+    check(written(tmp_path, form, value), dict.fromkeys(value, counted(2, 3)))
 
 
 @forms
@@ -354,10 +358,8 @@ def test_a_legacy_storage_shorter_than_its_tensor_is_refused(tmp_path):
 
 
 def test_parts_of_storages_of_the_oldest_files_come_back(tmp_path):
-    pickler = torch_writer.Pickler(legacy=True)
-    identity = ("storage", Name("torch", "FloatStorage"), "0", "cpu", 6, ("v", 2, 3))
-    pickler.dump(identity)
-    place = Raw(bytes(pickler._out[2:]) + b"Q")
+    kind = Name("torch", "FloatStorage")
+    place = torch_writer.Persistent(("storage", kind, "0", "cpu", 6, ("v", 2, 3)))
     part = Call(Name("torch._utils", "_rebuild_tensor"), (place, 1, (2,), (1,)))
     entries = written(tmp_path, "legacy", {"a": tensor(counted(6)), "part": part})
     check(entries, {"a": counted(6), "part": counted(6)[3:5]})
