@@ -16,8 +16,9 @@ def conv(
     kernel: Array,
     stride: int = 1,
     padding: depthwise.Padding = "SAME",
+    rate: int = 1,
 ) -> Array:
-    """Convolve `x` [B, H, W, I] with `kernel` [kh, kw, I, O]; no bias."""
+    """Convolve `x` [B, H, W, I] with `kernel` [kh, kw, I, O], `rate` apart; no bias."""
     if kernel.shape[:2] == (1, 1):
         x = x[:, ::stride, ::stride]
         # A product of two matrices, forward and backward, is up to twice as fast on a
@@ -32,6 +33,7 @@ def conv(
         kernel,
         window_strides=(stride, stride),
         padding=padding,
+        rhs_dilation=(rate, rate),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y[..., :features]

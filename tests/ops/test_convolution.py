@@ -30,6 +30,14 @@ def test_conv_equals_the_plain_convolution(kernel_size, channels, stride, size):
     np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [3, 9])
+def test_rate_spreads_the_kernel(channels):
+    x, kernel = _normal(0, 1, 9, 7, channels), _normal(1, 3, 3, channels, 4)
+    spread = jnp.zeros((7, 7, channels, 4)).at[::3, ::3].set(kernel)
+    y = convolution.conv(x, kernel, rate=3)
+    np.testing.assert_allclose(y, _plain(x, spread, 1, "SAME"), atol=1e-4)
+
+
 @pytest.mark.parametrize("impl", ["dot", "lax"])
 def test_deconv_scatters_every_pixel_over_its_four_by_four_window(impl):
     x, kernel = _normal(0, 1, 3, 5, 4), _normal(1, 4, 4, 2, 4)

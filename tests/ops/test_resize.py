@@ -35,14 +35,62 @@ def test_leading_axes_are_independent():
     )
 
 
-@pytest.mark.parametrize("size", [(17, 25), (3, 4), (1, 1), (5, 2)])
-def test_gradient_is_the_transpose_of_the_linear_map(size):
+def test_half_pixel_doubling_has_quarters():
+    y = resize.resize_bilinear(jnp.array([[[0.0]], [[4.0]]]), (4, 1), "half_pixel")
+    np.testing.assert_allclose(y[:, 0, 0], [0, 1, 3, 4])
+
+
+def test_half_pixel_ramp_is_a_ramp_between_its_flat_ends():
+    y = np.asarray(resize.resize_bilinear(_ramp(5, 7), (20, 11), "half_pixel"))
+    rows = np.clip((np.arange(20) + 0.5) / 4 - 0.5, 0, 4)
+    columns = np.clip((np.arange(11) + 0.5) * 7 / 11 - 0.5, 0, 6)
+    np.testing.assert_allclose(y[:, 3, 0], rows, atol=1e-5)
+    np.testing.assert_allclose(y[2, :, 1], columns, atol=1e-5)
+
+
+def test_legacy_ramp_starts_at_the_corner_and_ends_flat():
+    y = np.asarray(resize.resize_bilinear(_ramp(5, 9), (8, 4), "legacy"))
+    rows = [0, 0.625, 1.25, 1.875, 2.5, 3.125, 3.75, 4]
+    np.testing.assert_allclose(y[:, 1, 0], rows, atol=1e-5)
+    np.testing.assert_allclose(y[0, :, 1], [0, 2.25, 4.5, 6.75], atol=1e-5)
+
+
+def test_legacy_halving_takes_every_second_pixel():
+    x = np.random.default_rng(0).normal(size=(6, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(
+        resize.resize_bilinear(jnp.asarray(x), (3, 4), "legacy"), x[::2, ::2]
+    )
+
+
+def test_unknown_rule_is_named():
+    with pytest.raises(ValueError, match="'nearest'; expected one of: corners"):
+        resize.resize_bilinear(jnp.zeros((2, 2, 1)), (3, 3), "nearest")
+
+
+def test_halving_averages_the_pixels_that_are_there():
+    x = jnp.arange(15.0).reshape(1, 3, 5, 1)
+    expected = [[3, 5, 6.5], [10.5, 12.5, 14]]
+    np.testing.assert_allclose(resize.halve(x)[0, ..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    "size, rule",
+    [
+        ((17, 25), "corners"),
+        ((3, 4), "corners"),
+        ((1, 1), "corners"),
+        ((5, 2), "corners"),
+        ((9, 4), "half_pixel"),
+        ((9, 4), "legacy"),
+    ],
+)
+def test_gradient_is_the_transpose_of_the_linear_map(size, rule):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(5, 7, 2)), jnp.float32)
     weights = jnp.asarray(rng.normal(size=(*size, 2)), jnp.float32)
 
     def score(x):
-        return jnp.sum(weights * resize.resize_bilinear(x, size))
+        return jnp.sum(weights * resize.resize_bilinear(x, size, rule))
 
     # <A'w, x> = <w, Ax> for every pair makes A' the transpose of A.
     gradient = jax.jit(jax.grad(score))(x)
