@@ -1,6 +1,7 @@
-"""Settings of every test: several CPU devices, and the shared reference files."""
+"""Settings of every test: several CPU devices, quick compilation, reference files."""
 
 import os
+import tempfile
 from pathlib import Path
 
 NUM_DEVICES = 4
@@ -21,6 +22,16 @@ _OTHERS = [
 os.environ["XLA_FLAGS"] = " ".join(
     _OTHERS + [f"{name}={value}" for name, value in _FLAGS.items()]
 )
+
+# Most of the suite's time is compilation, and most of that is LLVM's optimization,
+# which small arrays do not repay. JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests with it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Runs that are started again, here or in a process of their own, compile the same
+# programs: the first of a session keeps them. No session sees those of another.
+_CACHE = tempfile.TemporaryDirectory(prefix="jaxseg-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
