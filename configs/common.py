@@ -88,6 +88,12 @@ def flow(arg: str) -> ml_collections.ConfigDict:
     return group
 
 
+def begin(config: ml_collections.ConfigDict) -> None:
+    """Add where a training of N or F starts."""
+    config.init_from = ""  # a model file or run folder; "" = fresh weights
+    config.new_head = False  # the classifier starts fresh, for other classes
+
+
 def train(
     steps: int, batch_size: int, optimizer: str, learning_rate: float, schedule: str
 ) -> ml_collections.ConfigDict:
@@ -98,8 +104,12 @@ def train(
     group.optimizer = optimizer  # "rmsprop" | "adam" | "sgd"
     group.learning_rate = learning_rate
     group.schedule = schedule  # "constant" | "poly" | "cosine"
+    group.slow_start_steps = 0  # first steps at slow_start_rate
+    group.slow_start_rate = 1e-4
     group.momentum = 0.9
     group.weight_decay = 0.0
+    group.bias_multiplier = 1.0  # of the gradients of biases
+    group.head_multiplier = 1.0  # and of the classifier's
     group.clip_norm = 0.0
     # RMSProp as TensorFlow 1 has it.
     group.decay = 0.9

@@ -21,6 +21,7 @@ def get_config(arg: str = "vw300"):
         "smoke": "runs/smoke/segmenter",
     }[arg]
     config.flow = common.flow(arg)
+    common.begin(config)
     config.max_gap = 30
     config.warmup_steps = 20_000
     config.warmup_motion = 0.07  # largest displacement, in widths of the frame

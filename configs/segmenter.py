@@ -15,6 +15,7 @@ def get_config(arg: str = "vw300"):
     arg = common.preset(arg)
     config = common.base(arg, "segmenter")
     config.segmenter = common.segmenter(arg)
+    common.begin(config)
     config.train = common.train(30_000, 16, "sgd", 7e-3, "poly")
     config.train.weight_decay = 4e-5
     config.train.save_every = 1_000
@@ -27,6 +28,7 @@ def get_config(arg: str = "vw300"):
         "brightness": 0.0,
         "contrast": 0.0,
     }
+    config.freeze_batch_norm = False  # keep the statistics of the start
     config.label_weights = ()  # of the classes in the loss; empty = all 1
     config.eval_frames = 512  # held-out frames that the mean IoU is measured on
     if arg != "vw300":

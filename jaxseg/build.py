@@ -156,6 +156,11 @@ def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:
     return flownet.FlowNetS(**_fields(settings["flow"], "input_size", "border"))
 
 
+def head_modules(settings: Mapping[str, Any], part: str) -> tuple[str, ...]:
+    """Return the names of the modules that depend on the number of classes."""
+    return {"segmenter": segmenter_net, "flow": flow_net}[part](settings).HEAD
+
+
 def _fields(group: Mapping[str, Any], *others: str) -> dict[str, Any]:
     """Return what of a group are fields of a module: hashable, without `others`."""
     return {

@@ -15,7 +15,7 @@ from jaxseg.learning.loop import Trainer
 from jaxseg.models import segmenter
 from jaxseg.ops import resize, warp
 from jaxseg.runtime import parallel
-from jaxseg.types import Array, PRNGKey
+from jaxseg.types import Array, PRNGKey, Variables
 
 
 class Batch(NamedTuple):
@@ -43,6 +43,7 @@ def trainer(
     options: Options,
     tx: optax.GradientTransformation,
     *,
+    start: Variables | None = None,
     seed: int,
     num_devices: int | None = None,
     how: str = "pmap",
@@ -56,6 +57,7 @@ def trainer(
 
     Args:
       model: settings of segmenter and flow; variables of the segmenter.
+      start: variables of F before the first update, fresh ones if None.
     """
     settings, frozen = model.settings, dict(model.variables)
     size = build.input_size(settings)
@@ -65,7 +67,7 @@ def trainer(
     frozen = parallel.place(frozen, num_devices)
 
     def init_fn():
-        state = train_state.create(build.init(settings, "flow", seed), tx)
+        state = train_state.create(start or build.init(settings, "flow", seed), tx)
         return parallel.place(state, num_devices)
 
     def batch_fn(step):

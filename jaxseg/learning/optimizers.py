@@ -15,8 +15,13 @@ class OptimizerOptions(NamedTuple):
     learning_rate: float = 1e-3
     schedule: str = "constant"  # "constant" | "poly" | "cosine"
     steps: int = 0  # length of the schedule
+    slow_start_steps: int = 0  # first steps at another rate; the schedule follows
+    slow_start_rate: float = 1e-4
     momentum: float = 0.9  # of sgd
     weight_decay: float = 0.0  # on kernels only
+    bias_multiplier: float = 1.0  # of the gradients of biases, not of batch norms
+    head_multiplier: float = 1.0  # of the gradients of the modules in `head`
+    head: tuple[str, ...] = ()
     clip_norm: float = 0.0  # 0 = no clipping
     decay: float = 0.9  # of rmsprop's accumulator
     epsilon: float = 1e-10  # inside rmsprop's root
@@ -28,7 +33,9 @@ def optimizer(options: OptimizerOptions) -> optax.GradientTransformation:
 
     RMSProp's defaults are TensorFlow 1's, which the paper used: decay 0.9, epsilon
     1e-10 inside the root, accumulator starting at 1 (at 0 the first steps are larger).
-    "poly" is DeepLab's schedule, base * (1 - step / steps)^0.9.
+    "poly" is DeepLab's schedule, base * (1 - step / steps)^0.9, counted from the end of
+    a slow start if there is one. Multipliers act on gradient and weight decay together
+    (tensorflow/models, research/deeplab/utils/train_utils.py).
     """
     rate = _schedule(options)
     named = {
@@ -51,11 +58,14 @@ def optimizer(options: OptimizerOptions) -> optax.GradientTransformation:
         parts.append(optax.clip_by_global_norm(options.clip_norm))
     if options.weight_decay > 0:
         parts.append(optax.add_decayed_weights(options.weight_decay, mask=_kernels))
+    if (options.bias_multiplier, options.head_multiplier) != (1.0, 1.0):
+        parts.append(_multipliers(options))
     return optax.chain(*parts, named[options.name]())
 
 
 def _schedule(options: OptimizerOptions) -> optax.ScalarOrSchedule:
-    rate, steps = options.learning_rate, max(options.steps, 1)
+    rate = options.learning_rate
+    steps = max(options.steps - options.slow_start_steps, 1)
     named = {
         "constant": lambda: rate,
         "poly": lambda: optax.polynomial_schedule(rate, 0.0, 0.9, steps),
@@ -66,7 +76,30 @@ def _schedule(options: OptimizerOptions) -> optax.ScalarOrSchedule:
             f"schedule is {options.schedule!r}; expected one of {', '.join(named)}; "
             "correct the config field"
         )
-    return named[options.schedule]()
+    schedule = named[options.schedule]()
+    if not options.slow_start_steps:
+        return schedule
+    return optax.join_schedules(
+        [
+            optax.constant_schedule(options.slow_start_rate),
+            schedule if callable(schedule) else optax.constant_schedule(schedule),
+        ],
+        [options.slow_start_steps],
+    )
+
+
+def _multipliers(options: OptimizerOptions) -> optax.GradientTransformation:
+    def multiplied(path, gradient):
+        names = [key.key for key in path]
+        bias = names[-1] == "bias" and "BatchNorm" not in names
+        factor = options.bias_multiplier if bias else 1.0
+        if any(name in options.head for name in names):
+            factor *= options.head_multiplier
+        return factor * gradient
+
+    return optax.stateless(
+        lambda updates, _: jax.tree_util.tree_map_with_path(multiplied, updates)
+    )
 
 
 def _kernels(params):

@@ -15,6 +15,7 @@ from jaxseg.learning import losses, train_state
 from jaxseg.learning.loop import Trainer
 from jaxseg.ops import resize
 from jaxseg.runtime import parallel
+from jaxseg.types import Variables
 
 
 class Batch(NamedTuple):
@@ -33,6 +34,8 @@ def trainer(
     batch_size: int,
     eval_frames: int,
     label_weights: Sequence[float] = (),
+    start: Variables | None = None,
+    freeze_batch_norm: bool = False,
     seed: int,
     num_devices: int | None = None,
     how: str = "pmap",
@@ -45,12 +48,15 @@ def trainer(
     Args:
       frames, held_out: where training and validation frames come from.
       eval_frames: evenly spaced held-out frames that the mean IoU is measured on.
+      start: variables before the first update, fresh ones if None.
+      freeze_batch_norm: normalise by the statistics at the start, which stay (DeepLab's
+        `fine_tune_batch_norm` off; for batches below 12).
     """
     net = build.segmenter_net(settings)
     rng = jax.random.key(seed)
 
     def init_fn():
-        variables = build.init(settings, "segmenter", seed)
+        variables = start or build.init(settings, "segmenter", seed)
         state = train_state.create(
             variables["params"], tx, variables.get("batch_stats", {})
         )
@@ -68,11 +74,10 @@ def trainer(
 
     def gradient(params, batch_stats, batch, rng):
         def loss_fn(params):
-            variables = {"params": params, "batch_stats": batch_stats}
             logits, updated = net.apply(
-                variables,
+                _variables(params, batch_stats),
                 batch.images,
-                train=True,
+                train=not freeze_batch_norm,
                 mutable=["batch_stats"],
                 rngs={"dropout": jax.random.fold_in(rng, batch.index[0])},
             )
@@ -80,7 +85,7 @@ def trainer(
             loss = losses.cross_entropy(
                 logits, batch.labels, label_weights=label_weights
             )
-            return loss, updated["batch_stats"]
+            return loss, updated.get("batch_stats", {})
 
         (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         return parallel.mean_over_devices((grads, stats, loss))
@@ -102,7 +107,7 @@ def trainer(
         return apply(state, grads, stats), {"loss": loss}
 
     def eval_fn(state):
-        variables = {"params": state.params, "batch_stats": state.model_state}
+        variables = _variables(state.params, state.model_state)
         indices = segmentation.spread_indices(len(held_out), eval_frames)
         return segmentation.score_frames(
             settings, {"segmenter": variables}, held_out, indices
@@ -111,7 +116,12 @@ def trainer(
     return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")
 
 
-def variables(state: train_state.TrainState) -> dict[str, Any]:
+def variables(state: train_state.TrainState) -> Variables:
     """Return the variables of N that a training state holds, on the host."""
-    found = {"params": state.params, "batch_stats": state.model_state}
+    found = _variables(state.params, state.model_state)
     return jax.tree.map(jnp.asarray, jax.device_get(found))
+
+
+def _variables(params, batch_stats) -> Variables:
+    """Join the collections; a network without batch norm has one."""
+    return {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})

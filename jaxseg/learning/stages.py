@@ -18,6 +18,7 @@ from jaxseg.learning import (
     policy,
     recipe,
     segmenter,
+    start,
     train_state,
     units,
 )
@@ -105,21 +106,12 @@ def _loop(trainer, config, folder, stage):
     )
 
 
-def _optimizer(config: dict[str, Any]):
+def _optimizer(config: dict[str, Any], head: tuple[str, ...] = ()):
     group = config["train"]
+    fields = set(optimizers.OptimizerOptions._fields) - {"name", "head"}
+    options = {name: group[name] for name in fields}
     return optimizers.optimizer(
-        optimizers.OptimizerOptions(
-            name=group["optimizer"],
-            learning_rate=group["learning_rate"],
-            schedule=group["schedule"],
-            steps=group["steps"],
-            momentum=group["momentum"],
-            weight_decay=group["weight_decay"],
-            clip_norm=group["clip_norm"],
-            decay=group["decay"],
-            epsilon=group["epsilon"],
-            initial_scale=group["initial_scale"],
-        )
+        optimizers.OptimizerOptions(name=group["optimizer"], head=head, **options)
     )
 
 
@@ -149,6 +141,21 @@ def _sources(config: dict[str, Any], size: tuple[int, int]):
     ]
 
 
+def _start(config, settings, part):
+    return start.initial(
+        settings, part, config["seed"], config["init_from"], config["new_head"]
+    )
+
+
+def _origin(config) -> dict[str, str]:
+    """Return the digest of the weights that a training starts from."""
+    if not config["init_from"]:
+        return {}
+    part = config["stage"]
+    model = build.load_model(config["init_from"], [part])
+    return {"init_from": tables.digest(model, parts=[part])}
+
+
 def _segmenter(config) -> Job:
     settings = {"segmenter": config["segmenter"]}
     weights = config["label_weights"]
@@ -159,7 +166,9 @@ def _segmenter(config) -> Job:
             "--config.label_weights"
         )
     train_frames, held_out = _sources(config, build.input_size(settings))
-    tx, devices = _optimizer(config), _batch_devices(config)
+    head = build.head_modules(settings, "segmenter")
+    tx, devices = _optimizer(config, head), _batch_devices(config)
+    begin = _start(config, settings, "segmenter")
 
     def trainer_fn():
         return segmenter.trainer(
@@ -171,6 +180,8 @@ def _segmenter(config) -> Job:
             batch_size=config["train"]["batch_size"],
             eval_frames=config["eval_frames"],
             label_weights=weights,
+            start=begin,
+            freeze_batch_norm=config["freeze_batch_norm"],
             seed=config["seed"],
             **devices,
         )
@@ -179,7 +190,7 @@ def _segmenter(config) -> Job:
         return build.Model(settings, {"segmenter": segmenter.variables(state)})
 
     inputs = {"data": tables.data_digest(config["data"]["prepared"])}
-    return Job(inputs, trainer_fn, model_fn)
+    return Job(inputs | _origin(config), trainer_fn, model_fn)
 
 
 def _flow(config) -> Job:
@@ -199,11 +210,20 @@ def _flow(config) -> Job:
         flip=config["flip"],
         eval_pairs=config["eval_pairs"],
     )
-    tx, devices = _optimizer(config), _batch_devices(config)
+    head = build.head_modules(settings, "flow")
+    tx, devices = _optimizer(config, head), _batch_devices(config)
+    begin = _start(config, settings, "flow")
 
     def trainer_fn():
         return flow.trainer(
-            model, train_pairs, held_out, options, tx, seed=config["seed"], **devices
+            model,
+            train_pairs,
+            held_out,
+            options,
+            tx,
+            start=begin,
+            seed=config["seed"],
+            **devices,
         )
 
     def model_fn(state):
@@ -215,7 +235,7 @@ def _flow(config) -> Job:
         "data": tables.data_digest(config["data"]["prepared"]),
         "segmenter": tables.digest(model, parts=["segmenter"]),
     }
-    return Job(inputs, trainer_fn, model_fn)
+    return Job(inputs | _origin(config), trainer_fn, model_fn)
 
 
 def _policy(config) -> Job:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -20,8 +21,9 @@ class TrainState(NamedTuple):
 def create(
     params: Params, optimizer: optax.GradientTransformation, model_state: Any = None
 ) -> TrainState:
-    """Return the state before the first update."""
-    model_state = {} if model_state is None else model_state
+    """Return the state before the first update: copies, which updates overwrite."""
+    params = jax.tree.map(jnp.array, params)
+    model_state = jax.tree.map(jnp.array, {} if model_state is None else model_state)
     step = jnp.zeros((), jnp.int32)
     return TrainState(step, params, model_state, optimizer.init(params))
 

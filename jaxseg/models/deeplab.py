@@ -44,7 +44,7 @@ class Aspp(nn.Module):
             branches.append(branch(x, train))
         x = jnp.concatenate(branches, axis=-1)
         x = layers.ConvNorm(self.channels, name="concat_projection", **norm)(x, train)
-        return nn.Dropout(self.dropout, deterministic=not train)(x)
+        return layers.Dropout(self.dropout)(x, train)
 
 
 class Decoder(nn.Module):

@@ -93,6 +93,8 @@ class FlowNetS(nn.Module):
     (lib/utils/image.py), with which training from nothing gets going sooner.
     """
 
+    HEAD = ("predict_scale",)  # what depends on the number of classes
+
     base_channels: int = 24
     num_classes: int | None = 5
     deconv_bias: bool = False

@@ -116,6 +116,20 @@ class DepthwiseNorm(nn.Module):
         return self.activation(x) if self.activation else x
 
 
+class Dropout(nn.Module):
+    """Drop a share of `x` in training, or wherever a random stream is given.
+
+    Networks are trained with frozen batch norm by `train=False` and a stream "dropout".
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        active = train or self.has_rng("dropout")
+        return nn.Dropout(self.rate, deterministic=not active)(x)
+
+
 def batch_norm(epsilon: float, momentum: float, train: bool) -> nn.Module:
     """Make the "BatchNorm" child of the calling module."""
     return nn.BatchNorm(

@@ -17,6 +17,9 @@ class Segmenter(nn.Module):
     [B, h, w, C] on a grid of its own that covers the image corner to corner.
     """
 
+    # Modules that depend on the number of classes.
+    HEAD = ("logits",)
+
     def features(self, images: Array) -> Array:
         """Return the posterior [B, h, w, C] of `images`: N_feat, in inference mode."""
         return nn.softmax(self(images), axis=-1)

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -36,6 +37,50 @@ def test_poly_schedule_reaches_zero():
         rates.append(float(-updates[0]))
     expected = [0.5 * (1 - s / 4) ** 0.9 for s in range(5)]
     np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_slow_start_comes_before_the_schedule():
+    options = optimizers.OptimizerOptions(
+        name="sgd",
+        learning_rate=0.5,
+        schedule="poly",
+        steps=6,
+        slow_start_steps=2,
+        slow_start_rate=0.1,
+        momentum=0.0,
+    )
+    tx = optimizers.optimizer(options)
+    params, rates = jnp.ones(2), []
+    state = tx.init(params)
+    for _ in range(6):
+        updates, state = tx.update(jnp.ones(2), state, params)
+        rates.append(float(-updates[0]))
+    expected = [0.1, 0.1] + [0.5 * (1 - s / 4) ** 0.9 for s in range(4)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_multipliers_of_biases_and_of_the_classifier():
+    options = optimizers.OptimizerOptions(
+        name="sgd",
+        learning_rate=1.0,
+        momentum=0.0,
+        weight_decay=0.5,
+        bias_multiplier=2.0,
+        head_multiplier=10.0,
+        head=("logits",),
+    )
+    tx = optimizers.optimizer(options)
+    layer = {"kernel": jnp.ones((1, 1)), "bias": jnp.ones(1)}
+    norm = {"BatchNorm": {"bias": jnp.ones(1)}}
+    params = {"body": layer | norm, "logits": {"semantic": layer}}
+    ones = optax.tree.ones_like(params)
+    updates, _ = tx.update(ones, tx.init(params), params)
+    # A kernel also feels its decay, 0.5; the offset of a batch norm is no bias.
+    expected = {
+        "body": {"kernel": -1.5, "bias": -2.0, "BatchNorm": {"bias": -1.0}},
+        "logits": {"semantic": {"kernel": -15.0, "bias": -20.0}},
+    }
+    assert jax.tree.map(lambda x: x.item(), updates) == expected
 
 
 def test_weight_decay_leaves_biases_alone():

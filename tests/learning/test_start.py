@@ -1,0 +1,99 @@
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from jaxseg import build
+from jaxseg.data import augment
+from jaxseg.errors import UserError
+from jaxseg.learning import segmenter, start
+from jaxseg.runtime import config, weights
+
+SIZE = 33
+
+
+def settings(classes):
+    loaded = config.load_config(
+        "configs/segmenter.py:smoke",
+        [
+            f"--config.segmenter.num_classes={classes}",
+            f"--config.segmenter.input_size={SIZE}",
+        ],
+    )
+    return {"segmenter": config.to_dict(loaded)["segmenter"]}
+
+
+@functools.cache
+def variables():
+    return build.init(settings(5), "segmenter", 3)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = build.Model(settings(5), {"segmenter": variables()})
+    build.save_model(tmp_path, model, {})
+    return tmp_path
+
+
+def test_weights_of_a_file_are_taken_whole(saved):
+    found = start.initial(settings(5), "segmenter", 0, str(saved))
+    jax.tree.map(np.testing.assert_array_equal, found, jax.device_get(variables()))
+
+
+def test_another_classifier_needs_the_flag(saved):
+    with pytest.raises(UserError, match="another classifier.*new_head=True"):
+        start.initial(settings(7), "segmenter", 0, str(saved))
+    found = weights.flatten(
+        start.initial(settings(7), "segmenter", 0, str(saved), True)
+    )
+    old = weights.flatten(variables())
+    fresh = weights.flatten(build.init(settings(7), "segmenter", 0))
+    for name, value in found.items():
+        expected = fresh if "/logits/" in name else old
+        np.testing.assert_array_equal(value, expected[name])
+    assert found["params/logits/semantic/kernel"].shape[-1] == 7
+
+
+def test_another_network_is_refused_flag_or_not(saved):
+    other = settings(5)
+    other["segmenter"]["decoder_channels"] = 24
+    with pytest.raises(UserError, match="do not fit this network: different .*decoder"):
+        start.initial(other, "segmenter", 0, str(saved), True)
+
+
+class Frames:
+    """One frame, as often as one likes."""
+
+    size = (SIZE, SIZE)
+
+    def __len__(self):
+        return 4
+
+    def frames(self, index):
+        rng = np.random.default_rng(1)
+        images = rng.integers(0, 256, (len(index), SIZE, SIZE, 3), np.uint8)
+        return images, rng.integers(0, 5, (len(index), SIZE, SIZE), np.uint8)
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    trained = segmenter.trainer(
+        settings(5),
+        Frames(),
+        Frames(),
+        augment.Augmentation(),
+        optax.sgd(0.1),
+        batch_size=2,
+        eval_frames=2,
+        start=variables(),
+        freeze_batch_norm=True,
+        seed=0,
+        num_devices=1,
+    )
+    state, _ = trained.update_fn(trained.init_fn(), trained.batch_fn(1), 1)
+    old, new = jax.device_get((variables(), segmenter.variables(state)))
+    jax.tree.map(np.testing.assert_array_equal, old["batch_stats"], new["batch_stats"])
+    # The statistics fit no frames, so little gets through; the offsets still learn.
+    offsets = [x["params"]["logits"]["semantic"]["bias"] for x in (old, new)]
+    assert np.abs(offsets[1] - offsets[0]).max() > 1e-4
