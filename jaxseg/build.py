@@ -16,14 +16,31 @@ import jax.numpy as jnp
 
 from jaxseg import dynamic
 from jaxseg.errors import UserError
-from jaxseg.models import deeplab_v3plus, flownet, policy, segmenter
+from jaxseg.models import (
+    decision,
+    deeplab_fast,
+    deeplab_v2,
+    deeplab_v3plus,
+    fcn,
+    flownet,
+    policy,
+    segmenter,
+    vgg,
+)
 from jaxseg.ops import iou, resize
 from jaxseg.runtime import weights
 from jaxseg.types import Variables
 
 MODEL_FILE = "model.safetensors"
 PARTS = ("segmenter", "flow", "policy")
-SEGMENTERS = {"deeplab_v3plus": deeplab_v3plus.DeepLabV3Plus}
+ALL_PARTS = (*PARTS, "decision")  # DVSNet has the latter in the policy's place
+SEGMENTERS = {
+    "deeplab_v3plus": deeplab_v3plus.DeepLabV3Plus,
+    "deeplab_v2": deeplab_v2.DeepLabV2,
+    "deeplab_fast": deeplab_fast.DeepLabFast,
+    "fcn": fcn.FCN,
+    "vgg16": vgg.Classifier,
+}
 
 
 def cached(*parts: str):
@@ -61,7 +78,7 @@ DEFAULT_SCORING = Scoring()
 
 
 class Model(NamedTuple):
-    """Networks trained so far; keys of both are names of `PARTS`."""
+    """Networks trained so far; keys of both are names of `ALL_PARTS`."""
 
     settings: dict[str, dict[str, Any]]
     variables: dict[str, Variables]
@@ -97,7 +114,7 @@ def load_model(run: str | Path, need: Sequence[str]) -> Model:
             f"model file, with {' and '.join(need)}; train it first or give another one"
         )
     variables, metadata = weights.load_weights(path)
-    settings = {name: json.loads(metadata[name]) for name in PARTS if name in metadata}
+    settings = {n: json.loads(metadata[n]) for n in ALL_PARTS if n in metadata}
     missing = [name for name in need if name not in settings]
     if missing:
         raise UserError(
@@ -131,6 +148,8 @@ def init(settings: Mapping[str, Any], part: str, seed: int) -> Variables:
         lambda: flow_net(settings).init_with_output(rng, frame, frame)
     )
     deviation = jnp.zeros(shape[0].deviation.shape)
+    if part == "decision":
+        return decision_net(settings).init(rng, deviation)
     return policy_net(settings).init(rng, deviation, jnp.zeros(1), jnp.zeros(1))
 
 
@@ -181,6 +200,11 @@ def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
     )
 
 
+def decision_net(settings: Mapping[str, Any]) -> decision.DecisionNet:
+    """Return the module of DVSNet's decision network."""
+    return decision.DecisionNet(**_fields(settings["decision"]))
+
+
 @cached("segmenter", "flow")
 def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
     """Return deep feature flow on posteriors (section 3.1) with these networks.
@@ -203,7 +227,7 @@ def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
 
     # Half of F's encoder on a CPU is its first convolution, so there a view is its
     # answer. Elsewhere that would cost more memory traffic than it saves.
-    embed = jax.default_backend() == "cpu"
+    embed = jax.default_backend() == "cpu" and flow.prepares_alone
 
     def view_fn(variables, image):
         image = resize.shrink(image, flow_size)

@@ -2,12 +2,15 @@
 
 B examples, H x W pixels, h x w the grid at stride 4, C classes. "FlowNet2-s" (thin)
 has 24 base channels, "FlowNet2-S" (wide) 64. Sources: lmb-freiburg/flownet2
-(FlowNet2-S prototxt), XUSean0118/DVSNet (model/flownetmodel.py: thin net, scale).
+(FlowNet2-S prototxt), NVIDIA/flownet2-pytorch (models.py, networks/FlowNetS.py),
+XUSean0118/DVSNet (model/flownetmodel.py: thin net, scale), msracver/Deep-Feature-Flow
+(dff_rfcn/symbols/resnet_v1_101_flownet_rfcn.py: scale at half the resolution).
 """
 
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +20,8 @@ from jaxseg.types import Array
 
 # The network's unit of flow in pixels of its input; at stride 4 that is 5 of the grid.
 FLOW_UNIT = 20.0
+NORMALISATIONS = ("fixed", "pair", "stored")
+HEADS = ("dvsnet", "dff")
 
 
 class FlowOutput(NamedTuple):
@@ -40,8 +45,43 @@ def propagate(motion: FlowOutput, features: Array, *, border: str = "clamp") -> 
     return fusion.materialise(warp.warp(features, flow, border) * scale)
 
 
-def _normalise(frames: Array, mean: tuple[float, float, float]) -> Array:
-    return (layers.images_to_float(frames) - jnp.asarray(mean)) / 255.0
+def propagate_on_flow_grid(motion: FlowOutput, features: Array) -> Array:
+    """Warp and scale key features [H, W, C] on the grid of the flow: [h, w, C].
+
+    As DVSNet does (tools/flow_utils.py, inference.py): the features are brought to the
+    flow, not the flow to the features, by TensorFlow's legacy rule. So is the result
+    to the image, by `resize.resize_bilinear(x, size, "legacy")`.
+    """
+    features = resize.resize_bilinear(features, motion.flow.shape[:2], "legacy")
+    return fusion.materialise(warp.warp(features, motion.flow) * motion.scale)
+
+
+def full_flow(
+    flow: Array,
+    size: tuple[int, int],
+    rule: str = "half_pixel",
+    input_size: tuple[int, int] | None = None,
+    stride: int = 4,
+) -> Array:
+    """Return the flow [..., H, W, 2] of every pixel of an image, in its pixels.
+
+    Args:
+      flow: [..., h, w, 2] of a `FlowOutput`.
+      size: (H, W) of the image.
+      rule: of `resize.resize_bilinear`. NVIDIA's nets and Caffe's have "half_pixel",
+        sampepose/flownet2-tf "corners" (as had NVIDIA's on torch before 0.4).
+      input_size: at which F saw the image, if not at its own (Caffe brings it to
+        multiples of 64).
+      stride: of the flow in F's input, 8 with the head "dff".
+    """
+    height, width = input_size or size
+    factors = jnp.array([stride * size[1] / width, stride * size[0] / height])
+    return resize.resize_bilinear(flow * factors.astype(flow.dtype), size, rule)
+
+
+def _check(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{field} {value!r}; expected one of: {', '.join(known)}")
 
 
 def _small_init(rng, shape, dtype=jnp.float32) -> Array:
@@ -70,10 +110,13 @@ class PairConv(nn.Module):
         """Convolve a pair [B, H, W, 6]."""
         return self._convolve(pair, self.kernel) + self.bias
 
-    def halves(self, frames: Array) -> Array:
-        """Convolve frames [B, H, W, 3] in the first and in the second place."""
-        kernel = jnp.concatenate([self.kernel[:, :, :3], self.kernel[:, :, 3:]], -1)
-        return self._convolve(frames, kernel)
+    def halves(self, first: Array, second: Array) -> Array:
+        """Convolve frames [B, H, W, 3] in the first and others in the second place."""
+        kernels = self.kernel[:, :, :3], self.kernel[:, :, 3:]
+        if first is second:
+            return self._convolve(first, jnp.concatenate(kernels, -1))
+        halves = [self._convolve(x, k) for x, k in zip((first, second), kernels)]
+        return jnp.concatenate(halves, -1)
 
     def offset(self) -> Array:
         """Return the bias."""
@@ -87,10 +130,20 @@ class PairConv(nn.Module):
 class FlowNetS(nn.Module):
     """Estimate flow, scale field and deviation from a pair of frames.
 
-    Frames are RGB in 0..255 of any size. `num_classes` None leaves out the scale
-    head. `deconv_bias` is for weights of the PyTorch flavour. `mean` is taken off RGB:
-    DVSNet takes none off; Deep Feature Flow 123.15, 115.90, 103.06
-    (lib/utils/image.py), with which training from nothing gets going sooner.
+    Frames are RGB in 0..255 of any size; in the end they are divided by 255. What is
+    taken off first says `normalisation`:
+
+    "fixed": `mean`, an RGB color. DVSNet and flownet2-tf take none off; Deep Feature
+      Flow 123.15, 115.90, 103.06 (lib/utils/image.py), with which training from nothing
+      gets going sooner.
+    "pair": the mean of every channel over both frames (NVIDIA).
+    "stored": a mean of the current and one of the key frames among the variables, in
+      parts of 255 (Caffe). It is not trained.
+
+    `num_classes` None leaves out the scale head; its channels may be features instead
+    of classes. `head` "dff" has it and the flow at half the resolution, and a scale
+    whose bias stays at one; `halve_input` averages 2 x 2 pixels of frames first. Deep
+    Feature Flow has both. `deconv_bias` is for weights of the PyTorch flavour.
     """
 
     HEAD = ("predict_scale",)  # what depends on the number of classes
@@ -99,9 +152,14 @@ class FlowNetS(nn.Module):
     num_classes: int | None = 5
     deconv_bias: bool = False
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    normalisation: str = "fixed"
+    head: str = "dvsnet"
+    halve_input: bool = False
 
     def setup(self):
         base = self.base_channels
+        _check("normalisation", self.normalisation, NORMALISATIONS)
+        _check("head", self.head, HEADS)
 
         def conv(multiple, kernel_size, stride):
             return layers.Conv(multiple * base, kernel_size, stride, padding=None)
@@ -129,12 +187,20 @@ class FlowNetS(nn.Module):
         self.upsample_flow6to5, self.upsample_flow5to4 = upsample(), upsample()
         self.upsample_flow4to3, self.upsample_flow3to2 = upsample(), upsample()
         if self.num_classes is not None:
+            is_dff = self.head == "dff"
             self.predict_scale = layers.Conv(
                 self.num_classes,
+                1 if is_dff else 3,
+                use_bias=not is_dff,
                 padding=None,
                 kernel_init=nn.initializers.zeros,
                 bias_init=nn.initializers.ones,
             )
+        if self.normalisation == "stored":
+            self.means = [
+                self.variable("batch_stats", f"{role}_mean", jnp.zeros, 3)
+                for role in ("current", "key")
+            ]
 
     def __call__(self, current: Array, key: Array) -> FlowOutput:
         """Compare `current` with `key`, both [B, H, W, 3]."""
@@ -145,8 +211,16 @@ class FlowNetS(nn.Module):
 
         The first convolution is linear in the pair, so its halves for the current and
         for the key frame (c channels each, no bias yet) can be computed once a frame.
+        Raises ValueError where a frame's preparation depends on the other one.
         """
-        return self.conv1.halves(_normalise(frames, self.mean))
+        if not self.prepares_alone:
+            raise ValueError("frames normalised in pairs cannot be embedded one by one")
+        return self.conv1.halves(*self._prepare(frames, frames))
+
+    @property
+    def prepares_alone(self) -> bool:
+        """Say whether a frame's preparation is its own, so that `embed` works."""
+        return self.normalisation != "pair"
 
     def compare(self, current: Array, key: Array) -> FlowOutput:
         """Compare two frames given as `embed` returned them; equals `__call__`."""
@@ -162,13 +236,15 @@ class FlowNetS(nn.Module):
         the deviation, learn next to nothing.
         """
         flows, _ = self._refine_all(self._encode(self._join(current, key)))
-        strides = (64, 32, 16, 8, 4)
+        strides = (64, 32, 16, 8, self._stride)
         return [flow * (FLOW_UNIT / s) for flow, s in zip(flows, strides, strict=True)]
 
     def _decode(self, skips: dict[str, Array]) -> FlowOutput:
         flows, x = self._refine_all(skips)
         scale = None if self.num_classes is None else self.predict_scale(x)
-        return FlowOutput(flows[-1] * (FLOW_UNIT / 4), scale, skips["6"])
+        if scale is not None and self.head == "dff":
+            scale = 1.0 + scale
+        return FlowOutput(flows[-1] * (FLOW_UNIT / self._stride), scale, skips["6"])
 
     def _refine_all(self, skips: dict[str, Array]) -> tuple[list[Array], Array]:
         """Return the raw flow of every level and the finest feature map."""
@@ -181,6 +257,8 @@ class FlowNetS(nn.Module):
         x = self._refine(x, flows[-1], skips["3"], self.deconv3, self.upsample_flow4to3)
         flows.append(self.predict_flow3(x))
         x = self._refine(x, flows[-1], skips["2"], self.deconv2, self.upsample_flow3to2)
+        if self.head == "dff":
+            x = resize.halve(x)
         flows.append(self.predict_flow2(x))
         return flows, x
 
@@ -188,10 +266,33 @@ class FlowNetS(nn.Module):
         """Return the deviation [B, h6, w6, c6] alone, without running the decoder."""
         return self._encode(self._join(current, key))["6"]
 
+    def prepare(self, current: Array, key: Array) -> Array:
+        """Return what enters conv1: the normalised pair [B, H, W, 6]."""
+        return jnp.concatenate(self._prepare(current, key), axis=-1)
+
+    @property
+    def _stride(self) -> int:
+        return 8 if self.head == "dff" else 4
+
     def _join(self, current: Array, key: Array) -> Array:
-        frames = [_normalise(frame, self.mean) for frame in (current, key)]
-        pair = jnp.concatenate(frames, axis=-1)
-        return self.conv1(pair)
+        return self.conv1(self.prepare(current, key))
+
+    def _prepare(self, current: Array, key: Array) -> tuple[Array, Array]:
+        """Return both frames normalised; the same array where they are one and so are.
+
+        A frame given in both places is prepared once for `embed`.
+        """
+        frames = [layers.images_to_float(frame) for frame in (current, key)]
+        if self.halve_input:
+            frames = [resize.halve(frame) for frame in frames]
+        if self.normalisation == "stored":
+            means = [jax.lax.stop_gradient(mean.value) for mean in self.means]
+            return tuple(x / 255.0 - mean for x, mean in zip(frames, means))
+        mean = jnp.asarray(self.mean)
+        if self.normalisation == "pair":
+            mean = sum(x.mean((1, 2), keepdims=True) for x in frames) / 2
+        first = (frames[0] - mean) / 255.0
+        return first, first if current is key else (frames[1] - mean) / 255.0
 
     def _encode(self, x: Array) -> dict[str, Array]:
         act = layers.leaky_relu
