@@ -20,13 +20,15 @@ class Aspp(nn.Module):
     """Pool `x` [B, h, w, C] at several rates: [B, h, w, channels].
 
     `rates` are those of the feature map itself; without any, image pooling and the
-    1x1 branch remain (the released MobileNet-V2 form).
+    1x1 branch remain (the released MobileNet-V2 form). Convolutions at a rate are
+    `separable` or plain.
     """
 
     rates: tuple[int, ...] = (6, 12, 18)
     channels: int = 256
     dropout: float = 0.1
     momentum: float | None = None
+    separable: bool = True
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
@@ -40,7 +42,11 @@ class Aspp(nn.Module):
             layers.ConvNorm(self.channels, name="aspp0", **norm)(x, train),
         ]
         for index, rate in enumerate(self.rates, start=1):
-            branch = _Separable(f"aspp{index}", self.channels, rate, self.momentum)
+            name = f"aspp{index}"
+            if self.separable:
+                branch = _Separable(name, self.channels, rate, self.momentum)
+            else:
+                branch = layers.ConvNorm(self.channels, 3, rate=rate, name=name, **norm)
             branches.append(branch(x, train))
         x = jnp.concatenate(branches, axis=-1)
         x = layers.ConvNorm(self.channels, name="concat_projection", **norm)(x, train)
@@ -53,6 +59,7 @@ class Decoder(nn.Module):
     channels: int = 256
     low_level_channels: int = 48
     momentum: float | None = None
+    separable: bool = True
 
     @nn.compact
     def __call__(self, x: Array, low_level: Array, train: bool = False) -> Array:
@@ -64,6 +71,9 @@ class Decoder(nn.Module):
         low_level = projection(low_level, train)
         x = resize.resize_bilinear(x, low_level.shape[1:3])
         x = jnp.concatenate([x, low_level], axis=-1)
+        if not self.separable:
+            plain = _Repeated(self.channels, self.momentum, name="decoder_conv0")
+            return plain(x, train)
         for index in range(2):
             name = f"decoder_conv{index}"
             x = _Separable(name, self.channels, 1, self.momentum)(x, train)
@@ -81,6 +91,21 @@ class Logits(nn.Module):
         return layers.Conv(
             self.num_classes, kernel_size=1, kernel_init=init, name="semantic"
         )(x)
+
+
+class _Repeated(nn.Module):
+    """Two plain convolutions, NAME/NAME_1 and NAME/NAME_2 (slim's repeat)."""
+
+    channels: int
+    momentum: float | None
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        norm = _norm(self.momentum)
+        for index in (1, 2):
+            name = f"{self.name}_{index}"
+            x = layers.ConvNorm(self.channels, 3, name=name, **norm)(x, train)
+        return x
 
 
 class _Separable:

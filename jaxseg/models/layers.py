@@ -78,8 +78,21 @@ class Deconv(nn.Module):
         return x
 
 
+class Scope(nn.Module):
+    """Call the module that `make` returns, one variable scope deeper."""
+
+    make: Callable[[], nn.Module]
+
+    @nn.compact
+    def __call__(self, *arguments):
+        return self.make()(*arguments)
+
+
 class ConvNorm(nn.Module):
-    """Convolve without bias, normalise over the batch, activate."""
+    """Convolve without bias, normalise over the batch, activate.
+
+    `fixed_padding` is "SAME" that does not depend on the size, see `_padding`.
+    """
 
     features: int
     kernel_size: int = 1
@@ -88,18 +101,24 @@ class ConvNorm(nn.Module):
     epsilon: float = 1e-5
     momentum: float = 0.9997
     kernel_init: Initializer = nn.initializers.xavier_uniform()
+    rate: int = 1
+    fixed_padding: bool = False
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        x = convolution.conv(x, kernel, self.stride)
+        padding = _padding(self.kernel_size, self.rate, self.fixed_padding)
+        x = convolution.conv(x, kernel, self.stride, padding, self.rate)
         x = batch_norm(self.epsilon, self.momentum, train)(x)
         return self.activation(x) if self.activation else x
 
 
 class DepthwiseNorm(nn.Module):
-    """Convolve every channel by itself (3x3), normalise over the batch, activate."""
+    """Convolve every channel by itself (3x3), normalise over the batch, activate.
+
+    `fixed_padding` is "SAME" that does not depend on the size, see `_padding`.
+    """
 
     stride: int = 1
     rate: int = 1
@@ -107,11 +126,13 @@ class DepthwiseNorm(nn.Module):
     epsilon: float = 1e-5
     momentum: float = 0.9997
     kernel_init: Initializer = nn.initializers.truncated_normal(0.33)
+    fixed_padding: bool = False
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> Array:
         kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
-        x = depthwise.depthwise_conv(x, kernel, self.stride, self.rate)
+        padding = _padding(3, self.rate, self.fixed_padding)
+        x = depthwise.depthwise_conv(x, kernel, self.stride, self.rate, padding)
         x = batch_norm(self.epsilon, self.momentum, train)(x)
         return self.activation(x) if self.activation else x
 
@@ -138,3 +159,13 @@ def batch_norm(epsilon: float, momentum: float, train: bool) -> nn.Module:
         momentum=momentum,
         name="BatchNorm",
     )
+
+
+def _padding(kernel_size: int, rate: int, fixed: bool) -> depthwise.Padding:
+    """Return "SAME" or, if `fixed`, pads that put the kernel's middle on a pixel.
+
+    They differ for strides on even sizes, where "SAME" moves on by a pixel. Source of
+    the fixed ones: tensorflow/models, research/slim/nets/resnet_utils.py, conv2d_same.
+    """
+    before, odd = divmod((kernel_size - 1) * rate, 2)
+    return ((before, before + odd),) * 2 if fixed else "SAME"

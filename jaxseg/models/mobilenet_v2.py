@@ -5,7 +5,7 @@ Source: tensorflow/models, research/slim/nets/mobilenet/{mobilenet,mobilenet_v2}
 
 import flax.linen as nn
 
-from jaxseg.models import layers
+from jaxseg.models import dilation, layers
 from jaxseg.types import Array
 
 NAME = "MobilenetV2"
@@ -41,31 +41,29 @@ class MobileNetV2(nn.Module):
 
     layer_1 .. layer_18 are the outputs of the layers, layer_n/depthwise_output what
     lies inside them. Strides beyond `output_stride` (8, 16 or 32) become dilation.
+    Numbers of channels are `width` times the published ones, in multiples of `divisor`.
     """
 
     width: float = 1.0
     output_stride: int = 16
     momentum: float | None = None
+    divisor: int = 8
 
     @nn.compact
     def __call__(self, x: Array, train: bool = False) -> dict[str, Array]:
         momentum = _MOMENTUM if self.momentum is None else self.momentum
         norm = {"epsilon": _EPSILON, "momentum": momentum, "kernel_init": _INIT}
-        first = make_divisible(32 * self.width)
+        first = make_divisible(32 * self.width, self.divisor)
         stem = layers.ConvNorm(first, 3, 2, nn.relu6, name="Conv", **norm)
         x = stem(x, train)
         endpoints = {"layer_1": x}
-        reached, rate = 2, 1
-        for index, (expansion, channels, stride) in enumerate(_BLOCKS):
-            if reached == self.output_stride:
-                step, dilation, rate = 1, rate, rate * stride
-            else:
-                step, dilation, reached = stride, 1, reached * stride
+        strides = [stride for _, _, stride in _BLOCKS]
+        plan = dilation.plan(strides, 2, self.output_stride)
+        for index, (expansion, channels, _) in enumerate(_BLOCKS):
             x, inner = InvertedResidual(
-                make_divisible(channels * self.width),
+                make_divisible(channels * self.width, self.divisor),
                 expansion,
-                step,
-                dilation,
+                *plan[index],
                 norm,
                 name=f"expanded_conv_{index}" if index else "expanded_conv",
             )(x, train)
