@@ -13,6 +13,7 @@ from jaxseg.models import parameters
 from jaxseg.pretrained import catalogue, rules
 from jaxseg.pretrained.readers import entries
 from jaxseg.pretrained.readers import open as opening
+from jaxseg.runtime import weights
 
 _BLOCK = 1 << 20
 
@@ -25,6 +26,7 @@ class Report(NamedTuple):
     parameters: int  # trainable
     tensors: int  # used
     skipped: tuple[str, ...]  # names of tensors left out
+    fresh: tuple[str, ...] = ()  # leaves that the checkpoint has nothing for
 
 
 def convert(
@@ -49,7 +51,7 @@ def convert(
         )
     settings = catalogue.settings_of(known, classes)
     found = opening.open_checkpoint(checkpoint)
-    converted = rules.convert(found, known.table, template(settings))
+    converted = rules.convert(found, known.table, template(settings), known.fresh)
     metadata = {
         "format": "jaxseg",
         "model": model,
@@ -57,7 +59,7 @@ def convert(
         "sha256": digest(found),
         "licence": known.licence,
     }
-    variables = converted.variables
+    variables = _completed(settings, converted)
     build.write_model(Path(out), build.Model(settings, variables), metadata)
     return Report(
         model,
@@ -65,7 +67,18 @@ def convert(
         sum(parameters.count_parameters(variables[part]) for part in settings),
         len(found.entries) - len(converted.skipped),
         converted.skipped,
+        converted.fresh,
     )
+
+
+def _completed(settings: dict[str, Any], converted: rules.Converted) -> dict[str, Any]:
+    """Return the variables with fresh ones where the checkpoint had none."""
+    if not converted.fresh:
+        return converted.variables
+
+    drawn = weights.flatten({part: build.init(settings, part, 0) for part in settings})
+    leaves = weights.flatten(converted.variables)
+    return weights.nest(leaves | {name: drawn[name] for name in converted.fresh})
 
 
 def template(settings: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def run(args, rest: list[str]) -> None:
     )
     if report.skipped:
         print(f"left out: {_shortened(report.skipped)}")
+    if report.fresh:
+        print(f"untrained: {_shortened(report.fresh)}")
 
 
 def _listing() -> str:

@@ -52,6 +52,10 @@ TABLE = Table(
     ),
     skips=(
         Skip("global_step", "the number of finished training steps"),
-        Skip(r".*/Momentum", "the optimizer's memory"),
+        Skip(r".*/(Momentum|RMSProp|RMSProp_1)", "the optimizer's memory"),
+        Skip(r".*/ExponentialMovingAverage", "means of what is there itself"),
+        Skip(r"(xception_\d+|resnet_v1_\d+)/logits/.*", "ImageNet's classifier"),
+        Skip(r"MobilenetV2/(Conv_1|Logits)/.*", "ImageNet's classifier"),
+        Skip(r"resnet_v1_\d+/mean_rgb", "a constant of the preparation"),
     ),
 )

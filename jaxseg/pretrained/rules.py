@@ -44,6 +44,7 @@ class Converted(NamedTuple):
 
     variables: dict[str, Any]  # nested dicts of arrays
     skipped: tuple[str, ...]
+    fresh: tuple[str, ...] = ()  # leaves that the file does not hold, and need not
 
 
 # What may happen to a tensor between their layout and ours.
@@ -69,13 +70,17 @@ STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def convert(
-    checkpoint: entries.Checkpoint, table: Table, template: Mapping[str, Any]
+    checkpoint: entries.Checkpoint,
+    table: Table,
+    template: Mapping[str, Any],
+    fresh: Iterable[str] = (),
 ) -> Converted:
     """Fill the leaves of a network from a checkpoint.
 
     Args:
       template: nested dicts of arrays or of `jax.ShapeDtypeStruct`, with the
         collections ("params", "batch_stats") on top.
+      fresh: regular expressions of the leaves that may be without a tensor.
 
     Raises:
       UserError: lists leaves without a tensor, tensors without a place, and shapes that
@@ -104,12 +109,13 @@ def convert(
             continue
         filled[target], sources[target] = value, name
     taken = {problem.split(" from ")[0] for problem in wrong}
-    missing = sorted(
-        f"{name} {list(leaves[name].shape)}"
-        for name in leaves.keys() - filled.keys() - taken
-    )
+    without = sorted(leaves.keys() - filled.keys() - taken)
+    anew = [name for name in without if any(re.fullmatch(f, name) for f in fresh)]
+    missing = [
+        f"{name} {list(leaves[name].shape)}" for name in without if name not in anew
+    ]
     _refuse(checkpoint, missing, unused, wrong)
-    return Converted(weights.nest(filled), tuple(skipped))
+    return Converted(weights.nest(filled), tuple(skipped), tuple(anew))
 
 
 def _target(rules: Iterable[Rule], name: str) -> tuple[Rule | None, str]:
