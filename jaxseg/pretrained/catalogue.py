@@ -4,7 +4,7 @@ import copy
 from typing import Any, NamedTuple
 
 from jaxseg.errors import UserError
-from jaxseg.pretrained import deeplab, rules
+from jaxseg.pretrained import deeplab, dvsnet, flownet, rules, vgg
 
 
 class Known(NamedTuple):
@@ -21,6 +21,9 @@ class Known(NamedTuple):
 
 
 _APACHE = "Apache-2.0 (tensorflow/models)"
+_FREIBURG = "for research only (lmb-freiburg/flownet2)"
+_BERKELEY = "unrestricted (shelhamer/fcn.berkeleyvision.org)"
+_TORCHVISION = "BSD-3-Clause (pytorch/vision)"
 
 
 def _deeplab(backbone: str, **fields) -> dict[str, dict[str, Any]]:
@@ -42,6 +45,43 @@ def _imagenet(backbone: str, parameters: int, source: str, **fields) -> Known:
     # The classes of the paper, as there are none in the file.
     return Known(settings, deeplab.TABLE, 5, parameters, source, _APACHE, (head,))
 
+
+def _flow(base_channels: int, **fields) -> dict[str, dict[str, Any]]:
+    settings = {
+        "base_channels": base_channels,
+        "border": "clamp",
+        "input_size": 512,
+    }
+    return {"flow": settings | fields}
+
+
+def _vgg(architecture: str, **fields) -> dict[str, dict[str, Any]]:
+    size = 224 if architecture == "vgg16" else 513
+    return {"segmenter": {"architecture": architecture, "input_size": size} | fields}
+
+
+def _from_vgg(parameters: int, architecture: str, variant: str) -> Known:
+    """Return a network of which only VGG-16 has been trained, on ImageNet."""
+    settings = _vgg(architecture, variant=variant, mean=(123.675, 116.28, 103.53))
+    tables = {"fcn": vgg.TORCH_TO_FCN, "deeplab_v2": vgg.TORCH_TO_DEEPLAB}
+    fresh = {"fcn": r"score_\w+", "deeplab_v2": r"fc[678]\w*"}[architecture]
+    return Known(
+        settings,
+        tables[architecture],
+        5,
+        parameters,
+        "torchvision, vgg16-397923af.pth",
+        _TORCHVISION,
+        (rf"segmenter/params/{fresh}/(kernel|bias)",),
+    )
+
+
+_DVSNET = {
+    "segmenter": {"architecture": "deeplab_fast", "input_size": (576, 1088)},
+    # It sees the regions at half size.
+    "flow": {"base_channels": 24, "border": "clamp", "input_size": (288, 544)},
+}
+_NO_LICENCE = "none stated (XUSean0118/DVSNet)"
 
 MODELS = {
     "deeplab-mobilenetv2": Known(
@@ -123,6 +163,116 @@ MODELS = {
     "deeplab-resnet101-beta-imagenet": _imagenet(
         "resnet_v1_101_beta", 45_807_925, "DeepLab model zoo, resnet_v1_101_2018_05_04"
     ),
+    "flownet2-S": Known(
+        _flow(64, num_classes=None, deconv_bias=True, normalisation="pair"),
+        flownet.TORCH,
+        None,
+        38_676_506,
+        "NVIDIA/flownet2-pytorch, FlowNet2-S_checkpoint.pth.tar",
+        _FREIBURG,
+    ),
+    "flownet2-S-caffe": Known(
+        _flow(64, num_classes=None, normalisation="stored"),
+        flownet.CAFFE,
+        None,
+        38_675_546,
+        "flownet2-models.tar.gz of Freiburg, FlowNet2-S",
+        _FREIBURG,
+    ),
+    "flownet2-S-tf": Known(
+        _flow(64, num_classes=None),
+        flownet.TENSORFLOW,
+        None,
+        38_675_546,
+        "sampepose/flownet2-tf, FlowNetS",
+        _FREIBURG,
+    ),
+    "flownet2-s-caffe": Known(
+        _flow(24, num_classes=None, normalisation="stored"),
+        flownet.CAFFE,
+        None,
+        5_462_306,
+        "flownet2-models.tar.gz of Freiburg, FlowNet2-s",
+        _FREIBURG,
+    ),
+    "dvsnet": Known(
+        _DVSNET | {"decision": {"hidden": (1024, 1024, 10), "grid": (4, 8)}},
+        dvsnet.TABLE,
+        19,
+        67_267_672,
+        "XUSean0118/DVSNet, all networks in one checkpoint",
+        _NO_LICENCE,
+    ),
+    "dvsnet-without-decision": Known(
+        _DVSNET,
+        dvsnet.WITHOUT_DECISION,
+        19,
+        62_729_187,
+        "XUSean0118/DVSNet, the checkpoint without decision network",
+        _NO_LICENCE,
+    ),
+    "fcn32s": Known(
+        _vgg("fcn", variant="32s"),
+        vgg.FCN,
+        21,
+        134_346_581,
+        "dl.caffe.berkeleyvision.org, fcn32s-heavy-pascal.caffemodel",
+        _BERKELEY,
+    ),
+    "fcn16s": Known(
+        _vgg("fcn", variant="16s"),
+        vgg.FCN,
+        21,
+        134_357_354,
+        "dl.caffe.berkeleyvision.org, fcn16s-heavy-pascal.caffemodel",
+        _BERKELEY,
+    ),
+    "fcn8s": Known(
+        _vgg("fcn", variant="8s"),
+        vgg.FCN,
+        21,
+        134_362_751,
+        "dl.caffe.berkeleyvision.org, fcn8s-heavy-pascal.caffemodel",
+        _BERKELEY,
+    ),
+    "fcn8s-atonce": Known(
+        _vgg("fcn", variant="8s-atonce"),
+        vgg.FCN,
+        21,
+        134_362_751,
+        "dl.caffe.berkeleyvision.org, fcn8s-atonce-pascal.caffemodel",
+        _BERKELEY,
+    ),
+    "deeplab-v2-vgg16": Known(
+        _vgg("deeplab_v2", variant="aspp"),
+        vgg.DEEPLAB_V2,
+        21,
+        37_877_652,
+        "a training of DeepLab-V2 ASPP-L in Caffe",
+        "none stated",
+    ),
+    "deeplab-largefov-vgg16": Known(
+        _vgg("deeplab_v2", variant="large_fov"),
+        vgg.DEEPLAB_V2,
+        21,
+        20_505_429,
+        "a training of DeepLab-LargeFOV in Caffe",
+        "none stated",
+    ),
+    "vgg16": Known(
+        _vgg("vgg16"),
+        vgg.TORCH,
+        1000,
+        138_357_544,
+        "torchvision, vgg16-397923af.pth",
+        _TORCHVISION,
+    ),
+    "fcn32s-imagenet": _from_vgg(134_281_029, "fcn", "32s"),
+    "fcn16s-imagenet": _from_vgg(134_283_594, "fcn", "16s"),
+    "fcn8s-imagenet": _from_vgg(134_284_879, "fcn", "8s"),
+    "fcn8s-atonce-imagenet": _from_vgg(134_284_879, "fcn", "8s-atonce"),
+    "deeplab-v2-imagenet": _from_vgg(37_812_052, "deeplab_v2", "aspp"),
+    "deeplab-largefov-imagenet": _from_vgg(20_489_029, "deeplab_v2", "large_fov"),
 }
 
 

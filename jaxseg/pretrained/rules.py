@@ -30,6 +30,7 @@ class Skip(NamedTuple):
     source: str  # regular expression
     why: str
     zero: bool = False  # only where every number is 0
+    check: Callable[[np.ndarray], bool] | None = None  # only where this holds
 
 
 class Table(NamedTuple):
@@ -66,6 +67,13 @@ STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     ),
     # Caffe keeps vectors as [1, 1, 1, n] at times.
     "vector": lambda x: x.reshape(-1),
+    # A BGR color, as RGB.
+    "flip": lambda x: x[::-1],
+    # Weights [kh, kw, 3, O] for RGB images that torchvision divided by 255 and by
+    # ImageNet's standard deviation, used on undivided ones.
+    "imagenet_std": lambda x: (
+        x / (255 * np.array([0.229, 0.224, 0.225]))[:, None]
+    ).astype(x.dtype),
 }
 
 
@@ -95,7 +103,7 @@ def convert(
         # A rule may name what this network was built without, for example logits.
         if rule is None or target not in leaves:
             skip = _skip(table.skips, name)
-            if skip is None or (skip.zero and np.any(entry.read())):
+            if skip is None or not _may_skip(skip, entry):
                 unused.append(f"{name} {list(entry.shape)}")
             else:
                 skipped.append(name)
@@ -128,6 +136,12 @@ def _target(rules: Iterable[Rule], name: str) -> tuple[Rule | None, str]:
 
 def _skip(skips: Iterable[Skip], name: str) -> Skip | None:
     return next((skip for skip in skips if re.fullmatch(skip.source, name)), None)
+
+
+def _may_skip(skip: Skip, entry: entries.Entry) -> bool:
+    if skip.zero and np.any(entry.read()):
+        return False
+    return skip.check is None or skip.check(entry.read())
 
 
 def _ordered(entry, rule, leaf) -> tuple[np.ndarray | None, str]:

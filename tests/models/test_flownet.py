@@ -91,8 +91,9 @@ def test_flow_is_five_times_its_head(small):
     np.testing.assert_allclose(output.flow, 5 * head, rtol=1e-4, atol=1e-6)
 
 
-def test_comparing_embedded_frames_equals_comparing_frames(fill):
-    net = flownet.FlowNetS(8, num_classes=5)
+@pytest.mark.parametrize("normalisation", ["fixed", "stored"])
+def test_comparing_embedded_frames_equals_comparing_frames(fill, normalisation):
+    net = flownet.FlowNetS(8, num_classes=5, normalisation=normalisation)
     draw = np.random.default_rng(0)
     current, key = draw.integers(0, 255, (2, 3, 50, 61, 3)).astype(np.uint8)
     variables = fill(net, current, key)
@@ -131,3 +132,114 @@ def test_mean_is_taken_off_both_frames(fill):
     expected = jax.jit(plain.apply)(variables, current, key).deviation
     np.testing.assert_allclose(shifted.deviation, expected, atol=1e-5)
     assert np.abs(expected).max() > 1e-2
+
+
+def _draw(*shape):
+    return np.random.default_rng(3).integers(50, 200, shape).astype(np.float32)
+
+
+def _prepare(variables, current, key, **fields):
+    net = flownet.FlowNetS(4, **fields)
+    return net.apply(variables, current, key, method="prepare")
+
+
+def test_pairs_lose_the_mean_color_of_both_frames():
+    current, key = _draw(2, 2, 33, 34, 3)
+    prepared = _prepare({}, current, key, normalisation="pair")
+    mean = np.concatenate([current, key], 1).mean((1, 2), keepdims=True)
+    expected = np.concatenate([current - mean, key - mean], -1) / 255
+    np.testing.assert_allclose(prepared, expected, atol=1e-6)
+
+
+def test_stored_means_are_those_of_each_frame_and_stay():
+    current, key = _draw(2, 2, 33, 34, 3)
+    stored = {"current_mean": np.arange(3.0) / 10, "key_mean": np.arange(3.0) / 20}
+
+    def prepare(stored):
+        variables = {"batch_stats": stored}
+        return _prepare(variables, current, key, normalisation="stored")
+
+    expected = [current / 255 - stored["current_mean"], key / 255 - stored["key_mean"]]
+    np.testing.assert_allclose(prepare(stored), np.concatenate(expected, -1), atol=1e-6)
+    gradient = jax.grad(lambda stored: prepare(stored).sum())(stored)
+    assert not any(map(np.any, gradient.values()))
+
+
+def test_frames_normalised_in_pairs_cannot_be_embedded():
+    net = flownet.FlowNetS(4, normalisation="pair")
+    with pytest.raises(ValueError, match="cannot be embedded"):
+        net.apply({}, _draw(1, 33, 33, 3), method="embed")
+
+
+@pytest.mark.parametrize("fields", [{"normalisation": "mean"}, {"head": "wide"}])
+def test_unknown_forms_are_named(fields):
+    with pytest.raises(ValueError, match="expected one of"):
+        _init_and_apply(flownet.FlowNetS(4, **fields), 33, 33)
+
+
+@pytest.mark.parametrize(
+    "size, grid", [((600, 1000), (38, 63)), ((513, 513), (33, 33))]
+)
+def test_dff_head_lies_at_stride_sixteen_of_the_image(size, grid):
+    network = flownet.FlowNetS(64, 1024, deconv_bias=True, head="dff", halve_input=True)
+    variables, output = _init_and_apply(network, *size)
+    assert output.flow.shape == (1, *grid, 2)
+    assert output.scale.shape == (1, *grid, 1024)
+    # Its 1x1 convolution has no bias to train.
+    assert parameters.count_parameters(variables) == WIDE_WITH_BIAS + 194 * 1024
+
+
+def test_dff_head_reads_the_halved_features(fill):
+    net = flownet.FlowNetS(4, 3, head="dff")
+    current, key = _draw(2, 1, 41, 66, 3)
+    variables = fill(net, current, key)
+
+    @jax.jit
+    def run(variables):
+        return net.apply(
+            variables, current, key, capture_intermediates=True, mutable="intermediates"
+        )
+
+    output, state = run(variables)
+    (flow,) = state["intermediates"]["predict_flow2"]["__call__"]
+    (scale,) = state["intermediates"]["predict_scale"]["__call__"]
+    np.testing.assert_allclose(output.flow, 2.5 * flow, rtol=1e-5)
+    np.testing.assert_allclose(output.scale, 1 + scale, rtol=1e-5)
+    assert output.flow.shape == (1, 6, 9, 2) and np.std(scale) > 1e-3
+
+
+def test_halved_input_is_the_mean_of_four_pixels():
+    current, key = _draw(2, 1, 8, 6, 3)
+    prepared = _prepare({}, current, key, halve_input=True)
+    expected = current.reshape(1, 4, 2, 3, 2, 3).mean((2, 4)) / 255
+    np.testing.assert_allclose(prepared[..., :3], expected, atol=1e-6)
+
+
+def test_full_flow_counts_pixels_of_the_image():
+    flow = jnp.broadcast_to(jnp.array([1.0, -2.0]), (1, 16, 32, 2))
+    full = flownet.full_flow(flow, (64, 128))
+    np.testing.assert_allclose(full[0, 5, 7], [4, -8])
+    assert full.shape == (1, 64, 128, 2)
+    # F saw the image of 50 x 100 enlarged to 64 x 128.
+    full = flownet.full_flow(flow, (50, 100), input_size=(64, 128))
+    np.testing.assert_allclose(full[0, 5, 7], [4 * 100 / 128, -8 * 50 / 64], rtol=1e-6)
+
+
+def test_full_flow_is_interpolated_by_the_rule_of_its_source():
+    flow = jnp.stack([jnp.tile(jnp.array([0.0, 1.0]), (2, 1)), jnp.zeros((2, 2))], -1)
+    half_pixel = flownet.full_flow(flow, (8, 8))
+    np.testing.assert_allclose(
+        half_pixel[0, :, 0], [0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4], atol=1e-6
+    )
+    corners = flownet.full_flow(flow, (8, 8), "corners")
+    np.testing.assert_allclose(corners[0, :, 0], np.arange(8) * 4 / 7, atol=1e-6)
+
+
+def test_features_are_brought_to_the_grid_of_the_flow():
+    key = jnp.arange(8.0).reshape(2, 4, 1)
+    flow = jnp.broadcast_to(jnp.array([1.0, 0.0]), (4, 8, 2))
+    motion = flownet.FlowOutput(flow, jnp.full((4, 8, 1), 3.0), jnp.zeros(()))
+    found = flownet.propagate_on_flow_grid(motion, key)
+    # Legacy resizing halves the steps and repeats the last pixel; then one to the left.
+    row = [0.5, 1, 1.5, 2, 2.5, 3, 3, 3]
+    np.testing.assert_allclose(found[0, :, 0], 3 * np.array(row), atol=1e-6)

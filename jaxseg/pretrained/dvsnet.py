@@ -1,0 +1,41 @@
+"""Names of DVSNet's checkpoint (XUSean0118/DVSNet), which has three networks in one."""
+
+from jaxseg.pretrained import flownet
+from jaxseg.pretrained.rules import Rule, Skip, Table
+
+_NORM = {
+    "gamma": ("params", "scale"),
+    "beta": ("params", "bias"),
+    "moving_mean": ("batch_stats", "mean"),
+    "moving_variance": ("batch_stats", "var"),
+}
+_SEGMENTER = (
+    Rule("conv1/weights", "segmenter/params/conv1/kernel", ("bgr",)),
+    Rule(r"((?:res|fc)\w+)/weights", r"segmenter/params/\1/kernel"),
+    Rule(r"(fc\w+)/biases", r"segmenter/params/\1/bias"),
+    *(
+        Rule(rf"((?:bn|fc)\w+)/{theirs}", rf"segmenter/{collection}/\1/{ours}")
+        for theirs, (collection, ours) in _NORM.items()
+    ),
+)
+_DECISION = tuple(
+    Rule(f"decision/{theirs}/{leaf}", f"decision/params/{ours}/{name}")
+    for leaf, name in (("weights", "kernel"), ("biases", "bias"))
+    for theirs, ours in (
+        ("Conv", "Conv"),
+        ("fully_connected", "FC0"),
+        (r"fully_connected_(\d)", r"FC\1"),
+    )
+)
+_SKIPS = (
+    Skip(r"(.*/)?global_step", "the number of finished training steps"),
+    Skip(
+        r".*/(Adam(_1)?|Momentum)|(.*/)?beta[12]_power(_\d)?", "the optimizer's memory"
+    ),
+)
+
+TABLE = Table((*_SEGMENTER, *flownet.tensorflow("FlowNets"), *_DECISION), _SKIPS)
+WITHOUT_DECISION = Table(
+    (*_SEGMENTER, *flownet.tensorflow("FlowNets")),
+    (*_SKIPS, Skip("decision/.*", "the decision network, which this model leaves out")),
+)
