@@ -7,7 +7,7 @@ describes itself, so that a later stage or a stream needs no configuration.
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from jaxseg.models import (
 )
 from jaxseg.ops import iou, resize
 from jaxseg.runtime import weights
-from jaxseg.types import Variables
+from jaxseg.types import PRNGKey, Variables
 
 MODEL_FILE = "model.safetensors"
 PARTS = ("segmenter", "flow", "policy")
@@ -124,7 +124,7 @@ def load_model(run: str | Path, need: Sequence[str]) -> Model:
         )
     for name in settings:
         try:
-            template = jax.eval_shape(functools.partial(init, settings, name), 0)
+            template = shapes(settings, name)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path} has settings of {name} that this version does not understand "
@@ -136,7 +136,24 @@ def load_model(run: str | Path, need: Sequence[str]) -> Model:
 
 def init(settings: Mapping[str, Any], part: str, seed: int) -> Variables:
     """Return fresh variables of one network."""
-    rng = jax.random.key(seed)
+    # One program for all of the leaves, and not optimized, as it runs once.
+    options = {"xla_backend_optimization_level": 0}
+    start = jax.jit(init_fn(settings, part), compiler_options=options)
+    return start(jax.random.key(seed))
+
+
+def shapes(settings: Mapping[str, Any], part: str) -> Variables:
+    """Return the shapes and types of the variables of one network."""
+    rng = jax.eval_shape(jax.random.key, 0)
+    return jax.eval_shape(init_fn(settings, part), rng)
+
+
+def init_fn(settings: Mapping[str, Any], part: str) -> Callable[[PRNGKey], Variables]:
+    """Return the function that draws the variables of one network."""
+    return functools.partial(_init, settings, part)
+
+
+def _init(settings: Mapping[str, Any], part: str, rng: PRNGKey) -> Variables:
     if part == "segmenter":
         size = _size(settings["segmenter"]["input_size"])
         return segmenter_net(settings).init(rng, jnp.zeros((1, *size, 3)))
