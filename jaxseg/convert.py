@@ -1,6 +1,5 @@
 """From a foreign checkpoint to a model file of ours."""
 
-import functools
 import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,18 +74,16 @@ def _completed(settings: dict[str, Any], converted: rules.Converted) -> dict[str
     """Return the variables with fresh ones where the checkpoint had none."""
     if not converted.fresh:
         return converted.variables
-
-    drawn = weights.flatten({part: build.init(settings, part, 0) for part in settings})
+    drawn = weights.flatten(
+        {part: build.init_fn(settings, part)(jax.random.key(0)) for part in settings}
+    )
     leaves = weights.flatten(converted.variables)
     return weights.nest(leaves | {name: drawn[name] for name in converted.fresh})
 
 
 def template(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the shapes of every part of a model."""
-    return {
-        part: jax.eval_shape(functools.partial(build.init, settings, part), 0)
-        for part in settings
-    }
+    return {part: build.shapes(settings, part) for part in settings}
 
 
 def digest(checkpoint: entries.Checkpoint) -> str:
