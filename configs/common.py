@@ -75,7 +75,11 @@ def flow(arg: str) -> ml_collections.ConfigDict:
     """Architecture of F: FlowNet2-s (thin); 64 base channels give FlowNet2-S."""
     group = ml_collections.ConfigDict()
     group.base_channels = 24
-    group.mean = (0.0, 0.0, 0.0)  # taken off RGB; DVSNet takes none
+    group.normalisation = "fixed"  # "pair" as NVIDIA, "stored" as Caffe
+    group.mean = (0.0, 0.0, 0.0)  # taken off RGB where fixed; DVSNet takes none
+    group.deconv_bias = False  # True for weights of NVIDIA
+    group.head = "dvsnet"  # or "dff", at half the resolution
+    group.halve_input = False  # True for Deep Feature Flow
     group.border = "clamp"  # or "zero"
     group.input_size = 513
     if arg != "vw300":

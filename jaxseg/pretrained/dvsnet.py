@@ -27,15 +27,13 @@ _DECISION = tuple(
         (r"fully_connected_(\d)", r"FC\1"),
     )
 )
-_SKIPS = (
-    Skip(r"(.*/)?global_step", "the number of finished training steps"),
-    Skip(
-        r".*/(Adam(_1)?|Momentum)|(.*/)?beta[12]_power(_\d)?", "the optimizer's memory"
-    ),
-)
+_WITHOUT_DECISION = (*_SEGMENTER, *flownet.tensorflow("FlowNets"))
 
-TABLE = Table((*_SEGMENTER, *flownet.tensorflow("FlowNets"), *_DECISION), _SKIPS)
+TABLE = Table((*_WITHOUT_DECISION, *_DECISION), flownet.OF_TRAINING)
 WITHOUT_DECISION = Table(
-    (*_SEGMENTER, *flownet.tensorflow("FlowNets")),
-    (*_SKIPS, Skip("decision/.*", "the decision network, which this model leaves out")),
+    _WITHOUT_DECISION,
+    (
+        *flownet.OF_TRAINING,
+        Skip("decision/.*", "the decision network, which this model leaves out"),
+    ),
 )

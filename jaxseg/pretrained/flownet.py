@@ -10,9 +10,12 @@ _PARAMS = "flow/params"
 _ENCODER = r"(conv[1-6](?:_1)?)"
 _DECONV = r"(deconv[2-5])"
 _UPSAMPLE = r"(upsample_flow\dto\d)"
-_BY_TRAINING = (
+# What TensorFlow's saver keeps of a training.
+OF_TRAINING = (
     Skip(r"(.*/)?global_step", "the number of finished training steps"),
-    Skip(r".*/(Adam(_1)?|Momentum)|beta[12]_power", "the optimizer's memory"),
+    Skip(
+        r".*/(Adam(_1)?|Momentum)|(.*/)?beta[12]_power(_\d)?", "the optimizer's memory"
+    ),
 )
 
 
@@ -25,7 +28,7 @@ def tensorflow(scope: str) -> tuple[Rule, ...]:
     )
 
 
-TENSORFLOW = Table(tensorflow("FlowNetS"), _BY_TRAINING)
+TENSORFLOW = Table(tensorflow("FlowNetS"), OF_TRAINING)
 
 # The converter of NVIDIA turned BGR into RGB.
 TORCH = Table(

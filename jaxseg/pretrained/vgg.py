@@ -1,4 +1,7 @@
-"""Names of VGG-16 in checkpoints of torchvision, of FCN and of DeepLab in Caffe."""
+"""Names of VGG-16 in checkpoints of torchvision, of FCN and of DeepLab in Caffe.
+
+wkentaro/pytorch-fcn has FCN's Caffe layers, for BGR too, by torch's names of tensors.
+"""
 
 import functools
 
@@ -59,17 +62,18 @@ TORCH_TO_DEEPLAB = Table(
     (Skip(r"classifier\..*", "the layers for whole images"),),
 )
 
+_KERNEL, _BIAS = r"(?:/0|\.weight)", r"(?:/1|\.bias)"
 _CAFFE_BODY = (
-    Rule("conv1_1/0", f"{_BODY}/conv1_1/kernel", ("conv", "bgr")),
-    Rule(r"(conv\d_\d)/0", rf"{_BODY}/\1/kernel", ("conv",)),
-    Rule(r"(conv\d_\d)/1", rf"{_BODY}/\1/bias", ("vector",)),
+    Rule(f"conv1_1{_KERNEL}", f"{_BODY}/conv1_1/kernel", ("conv", "bgr")),
+    Rule(rf"(conv\d_\d){_KERNEL}", rf"{_BODY}/\1/kernel", ("conv",)),
+    Rule(rf"(conv\d_\d){_BIAS}", rf"{_BODY}/\1/bias", ("vector",)),
 )
 
 
 def _caffe(layers: str) -> tuple[Rule, Rule]:
     return (
-        Rule(f"({layers})/0", rf"{_PARAMS}/\1/kernel", ("conv",)),
-        Rule(f"({layers})/1", rf"{_PARAMS}/\1/bias", ("vector",)),
+        Rule(f"({layers}){_KERNEL}", rf"{_PARAMS}/\1/kernel", ("conv",)),
+        Rule(f"({layers}){_BIAS}", rf"{_PARAMS}/\1/bias", ("vector",)),
     )
 
 
@@ -89,7 +93,9 @@ def is_constant(weights: np.ndarray, value: float) -> bool:
 FCN = Table(
     (*_CAFFE_BODY, *_caffe("fc[67]|score_fr|score_pool[34]")),
     (
-        Skip(r"upscore\w*/0", "bilinear enlargement, as ours", check=is_bilinear),
+        Skip(
+            rf"upscore\w*{_KERNEL}", "bilinear enlargement, as ours", check=is_bilinear
+        ),
         Skip(
             "scale_pool4/0",
             "a factor of 0.01, as ours",

@@ -40,7 +40,7 @@ def _merged(scores, size, overlap):
 
 def test_every_output_is_that_of_the_source(shared, tmp_path):
     case = parity.open_case(shared, "dvsnet")
-    model, report = parity.converted(case, "dvsnet", tmp_path, "tf")
+    model, report = parity.converted(case, "dvsnet", tmp_path)
     assert report.parameters == 67_267_672 and not report.skipped
     size, overlap = case.manifest["config"]["input_size"], 32
     regions = [

@@ -220,6 +220,21 @@ def test_caffe_fcn_gives_the_scores_of_its_definition(variant, tmp_path):
     np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
 
 
+def test_torchs_names_of_the_same_fcn_give_the_same(tmp_path):
+    layers = _fcn_layers("8s")
+    tensors = {
+        f"{name}.{leaf}": blob
+        for name, blobs in layers.items()
+        for leaf, blob in zip(("weight", "bias"), blobs)
+    }
+    np.savez(tmp_path / "torch.npz", **tensors)
+    known = _shrunk("fcn8s", **TINY)
+    _, torch = _converted(known, tmp_path / "torch.npz")
+    _, caffe = _converted(known, _caffe(tmp_path / "n", layers))
+    assert len(torch.skipped) == 3
+    jax.tree.map(np.testing.assert_array_equal, torch.variables, caffe.variables)
+
+
 @pytest.mark.parametrize("name", ["upscore8", "scale_pool3"])
 def test_constants_of_fcn_that_are_not_ours_are_refused(name, tmp_path):
     layers = _fcn_layers("8s-atonce")
