@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.models import layers
-from jaxseg.ops import convolution, fusion, resize, warp
+from jaxseg.models import layers, pair_conv
+from jaxseg.ops import fusion, resize, warp
 from jaxseg.types import Array
 
 # The network's unit of flow in pixels of its input; at stride 4 that is 5 of the grid.
@@ -33,7 +33,7 @@ class FlowOutput(NamedTuple):
 
 
 def propagate(motion: FlowOutput, features: Array, *, border: str = "clamp") -> Array:
-    """Warp key features [h, w, C] by the flow and multiply by the scale field.
+    """Warp key features [h, w, C] by the flow and multiply by the scale field, if any.
 
     Args:
       motion: of one pair, no batch axis; it is resized to the grid of the features.
@@ -41,8 +41,10 @@ def propagate(motion: FlowOutput, features: Array, *, border: str = "clamp") -> 
     """
     grid = features.shape[:2]
     flow = resize.resize_flow(motion.flow, grid)
-    scale = resize.resize_bilinear(motion.scale, grid)
-    return fusion.materialise(warp.warp(features, flow, border) * scale)
+    warped = warp.warp(features, flow, border)
+    if motion.scale is not None:
+        warped = warped * resize.resize_bilinear(motion.scale, grid)
+    return fusion.materialise(warped)
 
 
 def propagate_on_flow_grid(motion: FlowOutput, features: Array) -> Array:
@@ -94,39 +96,6 @@ def _bilinear_init(rng, shape, dtype=jnp.float32) -> Array:
     return jnp.asarray(plane, dtype)
 
 
-class PairConv(nn.Module):
-    """A convolution of two images on top of one another, whole or by halves."""
-
-    features: int
-    kernel_size: int
-    stride: int
-
-    def setup(self):
-        shape = (self.kernel_size, self.kernel_size, 6, self.features)
-        self.kernel = self.param("kernel", layers.he_init, shape)
-        self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
-
-    def __call__(self, pair: Array) -> Array:
-        """Convolve a pair [B, H, W, 6]."""
-        return self._convolve(pair, self.kernel) + self.bias
-
-    def halves(self, first: Array, second: Array) -> Array:
-        """Convolve frames [B, H, W, 3] in the first and others in the second place."""
-        kernels = self.kernel[:, :, :3], self.kernel[:, :, 3:]
-        if first is second:
-            return self._convolve(first, jnp.concatenate(kernels, -1))
-        halves = [self._convolve(x, k) for x, k in zip((first, second), kernels)]
-        return jnp.concatenate(halves, -1)
-
-    def offset(self) -> Array:
-        """Return the bias."""
-        return self.bias
-
-    def _convolve(self, x: Array, kernel: Array) -> Array:
-        padding = (((self.kernel_size - 1) // 2,) * 2,) * 2
-        return convolution.conv(x, kernel, self.stride, padding=padding)
-
-
 class FlowNetS(nn.Module):
     """Estimate flow, scale field and deviation from a pair of frames.
 
@@ -173,7 +142,7 @@ class FlowNetS(nn.Module):
         def upsample():
             return layers.Deconv(2, kernel_init=_bilinear_init)
 
-        self.conv1 = PairConv(base, 7, 2)
+        self.conv1 = pair_conv.PairConv(base, 7, 2)
         self.conv2 = conv(2, 5, 2)
         self.conv3, self.conv3_1 = conv(4, 5, 2), conv(4, 3, 1)
         self.conv4, self.conv4_1 = conv(8, 3, 2), conv(8, 3, 1)

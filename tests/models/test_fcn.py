@@ -85,3 +85,29 @@ def test_posterior_has_every_fourth_pixel_of_the_logits(fill):
     assert np.std(logits) > 1e-2
     expected = jax.nn.softmax(logits[:, ::4, ::4])
     np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size, fc6", [(513, 17), (512, 17), (500, 16)])
+def test_fc6_has_the_size_of_the_source(size, fc6):
+    network = fcn.FCN(**TINY)
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
+    _, _, variables = _shapes(network, size, size)
+    _, state = jax.eval_shape(
+        lambda v, x: network.apply(
+            v, x, capture_intermediates=True, mutable="intermediates"
+        ),
+        variables,
+        images,
+    )
+    (found,) = state["intermediates"]["fc6"]["__call__"]
+    assert found.shape[1:3] == (fc6, fc6)
+
+
+@pytest.mark.parametrize(
+    "old, stride, new",
+    [(17, 2, 36), (36, 2, 74), (74, 8, 600), (17, 32, 576), (70, 8, 568)],
+)
+def test_enlargement_has_the_size_of_the_source(old, stride, new):
+    x = jax.ShapeDtypeStruct((1, old, old, 1), jnp.float32)
+    y = jax.eval_shape(lambda x: fcn.enlarge(x, stride, 0, (9999, 9999)), x)
+    assert y.shape == (1, new, new, 1)

@@ -243,3 +243,10 @@ def test_features_are_brought_to_the_grid_of_the_flow():
     # Legacy resizing halves the steps and repeats the last pixel; then one to the left.
     row = [0.5, 1, 1.5, 2, 2.5, 3, 3, 3]
     np.testing.assert_allclose(found[0, :, 0], 3 * np.array(row), atol=1e-6)
+
+
+def test_without_scale_head_features_are_warped_alone():
+    key = jnp.arange(12.0).reshape(3, 4, 1)
+    flow = jnp.broadcast_to(jnp.array([0.0, 1.0]), (3, 4, 2))
+    motion = flownet.FlowOutput(flow, None, jnp.zeros(()))
+    np.testing.assert_allclose(flownet.propagate(motion, key)[:2], key[1:], atol=1e-6)
