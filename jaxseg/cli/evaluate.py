@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "compare trained policies with fixed and random keys and the optimum"
+HELP = "compare policies with rules and the optimum, or score N and F alone"
 DESCRIPTION = """\
 Score schedulers on a split that no network has seen, and draw their curve:
 
@@ -13,6 +13,11 @@ thresholds, beside fixed intervals, random keys and the exact offline optimum. T
 folder then holds curve.csv (one row a point), curve.png and comparison.json (each
 policy against random keys at the same average key interval, with a 95 % interval from a
 paired bootstrap over videos). Clips that are finished are not computed again.
+
+  jaxseg evaluate --config=configs/table1.py:synthetic --run=runs/table1
+
+scores segmentation networks alone, at one scale and at several, and F between frames
+(Table 1 of the paper), into table1.csv.
 """
 
 
@@ -37,10 +42,22 @@ def add_parser(subparsers) -> None:
 
 def run(args, rest: list[str]) -> None:
     """Evaluate as the arguments say; `rest` holds --config.field=value overrides."""
-    from jaxseg.evaluation import comparison, tabulate
+    from jaxseg.errors import UserError
+    from jaxseg.evaluation import comparison, table1, tabulate
     from jaxseg.runtime import config
 
     resolved = config.to_dict(config.load_config(args.config, rest))
+    stage = resolved.get("stage")
+    if stage == "table1":
+        path = table1.evaluate(resolved, args.run)
+        print(tabulate.table1(path))
+        print(f"table: {path}")
+        return
+    if stage != "evaluate":
+        raise UserError(
+            f"{args.config} has stage {stage!r}; expected evaluate or table1; use "
+            "configs/evaluate.py or configs/table1.py"
+        )
     found = comparison.evaluate(resolved, args.run)
     print(tabulate.curve_table(f"{args.run}/{comparison.CURVE_CSV}"))
     print(tabulate.comparison_lines(found))

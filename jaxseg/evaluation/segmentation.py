@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build, dynamic
-from jaxseg.models import segmenter
+from jaxseg.models import multiscale, segmenter
 from jaxseg.ops import iou
 
 
@@ -23,6 +23,13 @@ class Score(NamedTuple):
     miou_frame_mean: float  # mean of the per-frame mean IoU
 
 
+class Prediction(NamedTuple):
+    """How N alone predicts (static): as its source evaluates it."""
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+
 def spread_indices(total: int, count: int) -> np.ndarray:
     """Return `count` evenly spaced indices of `total` (all, where there are fewer)."""
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
@@ -34,15 +41,45 @@ def score_frames(
     frames: Frames,
     indices: np.ndarray,
     *,
+    how: Prediction | None = None,
     batch_size: int = 16,
 ) -> Score:
-    """Score N on frames of a source at the given indices."""
+    """Score N on frames of a source at the given indices.
+
+    Args:
+      how: N predicts; None is N_task of N_feat, as key frames are predicted.
+    """
+    confusions = _frame_confusions(settings, how)
 
     def matrices(index):
         images, labels = frames.frames(index)
-        return _frame_confusions(settings)(variables, images, labels)
+        return confusions(variables, images, labels)
 
     return _summarise(matrices, indices, batch_size)
+
+
+@build.cached("segmenter")
+def predict_fn(settings: dict[str, Any], how: Prediction | None = None):
+    """Return the compiled prediction: variables, images [B, H, W, 3] -> labels.
+
+    Labels are uint8 [B, H, W]. See `multiscale.probabilities` for `how`.
+    """
+    net, size = build.segmenter_net(settings), build.input_size(settings)
+
+    @jax.jit
+    def predict(variables, images):
+        if how is None:
+            apply = functools.partial(net.apply, method=net.features)
+            return segmenter.labels(apply(variables["segmenter"], images), size)
+        posterior = multiscale.probabilities(
+            functools.partial(net.apply, variables["segmenter"]),
+            images,
+            how.scales,
+            how.flip,
+        )
+        return posterior.argmax(-1).astype(jnp.uint8)
+
+    return predict
 
 
 def score_pairs(
@@ -65,17 +102,15 @@ def score_pairs(
 
 
 @build.cached("segmenter")
-def _frame_confusions(settings):
-    net, size = build.segmenter_net(settings), build.input_size(settings)
+def _frame_confusions(settings, how):
+    predict = predict_fn(settings, how)
+    count = functools.partial(
+        iou.confusion, num_classes=settings["segmenter"]["num_classes"]
+    )
 
     @jax.jit
     def confusions(variables, images, labels):
-        features = net.apply(variables["segmenter"], images, method=net.features)
-        prediction = segmenter.labels(features, size)
-        count = functools.partial(
-            iou.confusion, num_classes=settings["segmenter"]["num_classes"]
-        )
-        return jax.vmap(count)(prediction, labels)
+        return jax.vmap(count)(predict(variables, images), labels)
 
     return confusions
 

@@ -51,6 +51,36 @@ def step_times(
     return StepTimes(seconds, hardware())
 
 
+def median_seconds(fn, images: np.ndarray, repeats: int = 20) -> float:
+    """Return the median time of `fn(image)`, compiled, its result waited for."""
+    spent = []
+    for index in range(repeats + 2):
+        begun = time.perf_counter()
+        jax.block_until_ready(fn(images[index % len(images)]))
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent[2:]))
+
+
+def non_key_seconds(model: build.Model, images: np.ndarray) -> float:
+    """Return the median time of a frame that is warped: F, warp and upsampling."""
+    framework = build.framework(model.settings)
+
+    @jax.jit
+    def warped(variables, view, features, image):
+        _, found = dynamic.propagate(
+            framework, variables, framework.view_fn(variables, image), view, features
+        )
+        return framework.task_fn(variables, found)
+
+    @jax.jit
+    def keyed(variables, image):
+        features = framework.feature_fn(variables, image)
+        return framework.view_fn(variables, image), features
+
+    key = keyed(model.variables, images[0])
+    return median_seconds(lambda image: warped(model.variables, *key, image), images)
+
+
 def hardware() -> str:
     """Name the device that JAX computes on, and the processor of a CPU."""
     device = jax.devices()[0]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.evaluation import rows
+from jaxseg.evaluation import table1 as scores
 
 _NAMES = {"policy": "policy (threshold)", "policy_sampled": "policy (sampled)"}
 
@@ -22,6 +23,23 @@ def curve_table(path: str | Path) -> str:
             f"{_cell(row['miou'], '.2f', 8, 100)}"
             f"{100 * row['miou_frame_mean']:>12.2f}{100 * row['regret']:>8.2f}"
             f"{_cell(row['fps'], '.0f', 8)}"
+        )
+    return "\n".join(lines)
+
+
+def table1(path: str | Path) -> str:
+    """Return the rows of table1.csv as aligned text, mean IoU in percent."""
+    lines = [
+        f"{'':<2}{'architecture':<36}{'scales':>12}{'parameters':>12}{'frames':>8}"
+        f"{'mIoU':>8}{'frame mean':>12}{'FPS':>8}"
+    ]
+    for row in scores.read(path):
+        scales = row["scales"] + (" flip" if row["flip"] == "True" else "")
+        lines.append(
+            f"{row['network']:<2}{row['architecture']:<36}{scales:>12}"
+            f"{int(row['parameters']):>12,}{row['frames']:>8}"
+            f"{100 * float(row['miou']):>8.2f}"
+            f"{100 * float(row['miou_frame_mean']):>12.2f}{float(row['fps']):>8.1f}"
         )
     return "\n".join(lines)
 

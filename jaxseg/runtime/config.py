@@ -31,7 +31,8 @@ def load_config(
     Args:
       path_with_arg: "configs/x.py" or "configs/x.py:arg", looked for from the working
         directory, else among the files that come with jaxseg.
-      overrides: "--config.group.field=value", or the name and the value as two strings.
+      overrides: "--config.group.field=value", or the name and the value as two strings;
+        the last word on a field counts.
       packaged: look among the files that come with jaxseg alone.
 
     Raises:
@@ -40,7 +41,7 @@ def load_config(
     path, _, arg = path_with_arg.partition(":")
     file = find_config(path, packaged)
     config = _get_config(file, arg, packaged)
-    argv = ["jaxseg", *join_pairs(overrides)]
+    argv = ["jaxseg", *_last_of_each(join_pairs(overrides))]
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict(
@@ -106,6 +107,12 @@ def join_pairs(arguments: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def _last_of_each(arguments: Sequence[str]) -> list[str]:
+    """Drop what a later argument says again; absl would join tuples said twice."""
+    last = {argument.partition("=")[0]: argument for argument in arguments}
+    return list(last.values())
 
 
 def _roots(packaged: bool) -> list[Path]:

@@ -161,3 +161,9 @@ def test_pairs_are_joined_and_flags_left_alone():
     ]
     want = ["--config=a.py", "--config.x=1", "--config.y=2", "--config.z", "--no"]
     assert config.join_pairs(given) == want
+
+
+def test_the_last_word_on_a_field_counts_for_tuples_too(folder):
+    said = ["--config.policy.hidden=(16, 8)", "--config.seed=1", "--config.seed=2"]
+    loaded = config.load_config("configs/x.py", [*said, "--config.policy.hidden=(2,)"])
+    assert loaded.policy.hidden == (2,) and loaded.seed == 2
