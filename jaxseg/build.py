@@ -27,7 +27,7 @@ from jaxseg.models import (
     segmenter,
     vgg,
 )
-from jaxseg.ops import iou, resize
+from jaxseg.ops import forms, iou, resize
 from jaxseg.runtime import weights
 from jaxseg.types import PRNGKey, Variables
 
@@ -244,7 +244,7 @@ def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
 
     # Half of F's encoder on a CPU is its first convolution, so there a view is its
     # answer. Elsewhere that would cost more memory traffic than it saves.
-    embed = jax.default_backend() == "cpu" and flow.prepares_alone
+    embed = forms.for_cpu() and flow.prepares_alone
 
     def view_fn(variables, image):
         image = resize.shrink(image, flow_size)

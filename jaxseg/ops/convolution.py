@@ -3,11 +3,10 @@
 B examples, H x W pixels, I input and O output channels.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops import depthwise
+from jaxseg.ops import depthwise, forms
 from jaxseg.types import Array
 
 
@@ -19,14 +18,14 @@ def conv(
     rate: int = 1,
 ) -> Array:
     """Convolve `x` [B, H, W, I] with `kernel` [kh, kw, I, O], `rate` apart; no bias."""
-    if kernel.shape[:2] == (1, 1):
+    if kernel.shape[:2] == (1, 1) and not forms.is_plain():
         x = x[:, ::stride, ::stride]
         # A product of two matrices, forward and backward, is up to twice as fast on a
         # CPU as the same 1x1 convolution.
         y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0])
         return y.reshape(*x.shape[:-1], -1)
     features = kernel.shape[-1]
-    if x.shape[-1] < 8 and jax.default_backend() == "cpu":
+    if x.shape[-1] < 8 and forms.for_cpu():
         x, kernel = _widen(x, kernel)
     y = lax.conv_general_dilated(
         x,
@@ -49,7 +48,7 @@ def deconv(x: Array, kernel: Array, size: tuple[int, int], impl: str = "auto") -
     ValueError for another.
     """
     if impl == "auto":
-        impl = "dot" if jax.default_backend() == "cpu" else "lax"
+        impl = "dot" if forms.for_cpu() else "lax"
     if impl == "dot":
         return _deconv_dot(x, kernel, size)
     if impl == "lax":

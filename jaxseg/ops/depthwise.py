@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxseg.ops import forms
 from jaxseg.types import Array
 
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
@@ -30,7 +31,7 @@ def depthwise_conv(
     """
     pads = _pads(x, kernel, stride, rate, padding)
     if impl == "auto":
-        impl = "shift" if jax.default_backend() == "cpu" else "lax"
+        impl = "shift" if forms.for_cpu() else "lax"
     if impl == "shift":
         return _shift(x, kernel, stride, rate, pads)
     if impl == "lax":

@@ -1,8 +1,8 @@
 """Keep the compiler from recomputing what is cheap once and dear sixteen times."""
 
-import jax
 import jax.numpy as jnp
 
+from jaxseg.ops import forms
 from jaxseg.types import Array
 
 
@@ -14,6 +14,6 @@ def materialise(x: Array) -> Array:
     (25 x 25 x 5 to 97 x 97). It drops optimization barriers before it fuses, but does
     not fuse into a product, so this is a product with the identity, which is exact.
     """
-    if jax.default_backend() != "cpu":
+    if not forms.for_cpu():
         return x
     return jnp.dot(x, jnp.eye(x.shape[-1], dtype=x.dtype))
