@@ -60,6 +60,12 @@ def _vgg(architecture: str, **fields) -> dict[str, dict[str, Any]]:
     return {"segmenter": {"architecture": architecture, "input_size": size} | fields}
 
 
+def _fcn(variant: str, parameters: int, file: str) -> Known:
+    source = f"dl.caffe.berkeleyvision.org, {file}.caffemodel"
+    settings = _vgg("fcn", variant=variant)
+    return Known(settings, vgg.FCN, 21, parameters, source, _BERKELEY)
+
+
 def _from_vgg(parameters: int, architecture: str, variant: str) -> Known:
     """Return a network of which only VGG-16 has been trained, on ImageNet."""
     settings = _vgg(architecture, variant=variant, mean=(123.675, 116.28, 103.53))
@@ -187,6 +193,14 @@ MODELS = {
         "sampepose/flownet2-tf, FlowNetS",
         _FREIBURG,
     ),
+    "flownet2-s-tf": Known(
+        _flow(24, num_classes=None),
+        flownet.TENSORFLOW,
+        None,
+        5_462_306,
+        "the flow network of XUSean0118/DVSNet by itself",
+        _FREIBURG,
+    ),
     "flownet2-s-caffe": Known(
         _flow(24, num_classes=None, normalisation="stored"),
         flownet.CAFFE,
@@ -211,38 +225,10 @@ MODELS = {
         "XUSean0118/DVSNet, the checkpoint without decision network",
         _NO_LICENCE,
     ),
-    "fcn32s": Known(
-        _vgg("fcn", variant="32s"),
-        vgg.FCN,
-        21,
-        134_346_581,
-        "dl.caffe.berkeleyvision.org, fcn32s-heavy-pascal.caffemodel",
-        _BERKELEY,
-    ),
-    "fcn16s": Known(
-        _vgg("fcn", variant="16s"),
-        vgg.FCN,
-        21,
-        134_357_354,
-        "dl.caffe.berkeleyvision.org, fcn16s-heavy-pascal.caffemodel",
-        _BERKELEY,
-    ),
-    "fcn8s": Known(
-        _vgg("fcn", variant="8s"),
-        vgg.FCN,
-        21,
-        134_362_751,
-        "dl.caffe.berkeleyvision.org, fcn8s-heavy-pascal.caffemodel",
-        _BERKELEY,
-    ),
-    "fcn8s-atonce": Known(
-        _vgg("fcn", variant="8s-atonce"),
-        vgg.FCN,
-        21,
-        134_362_751,
-        "dl.caffe.berkeleyvision.org, fcn8s-atonce-pascal.caffemodel",
-        _BERKELEY,
-    ),
+    "fcn32s": _fcn("32s", 134_346_581, "fcn32s-heavy-pascal"),
+    "fcn16s": _fcn("16s", 134_357_354, "fcn16s-heavy-pascal"),
+    "fcn8s": _fcn("8s", 134_362_751, "fcn8s-heavy-pascal"),
+    "fcn8s-atonce": _fcn("8s-atonce", 134_362_751, "fcn8s-atonce-pascal"),
     "deeplab-v2-vgg16": Known(
         _vgg("deeplab_v2", variant="aspp"),
         vgg.DEEPLAB_V2,

@@ -126,10 +126,14 @@ def test_the_same_flow_net_of_caffe_torch_and_tensorflow_is_the_same(
     tensorflow["global_step"] = np.int64(3)
     np.savez(tmp_path / "torch.npz", **torch)
     np.savez(tmp_path / "tf.npz", **tensorflow)
+    thin = {k.replace("FlowNetS", "FlowNets"): x for k, x in tensorflow.items()}
+    thin["FlowNets/predict_scale/biases"] = _draw(19)
+    np.savez(tmp_path / "thin.npz", **thin)
     paths = {
         "flownet2-s-caffe": _caffe(tmp_path / "caffe", flow_layers),
         "flownet2-S": tmp_path / "torch.npz",
         "flownet2-S-tf": tmp_path / "tf.npz",
+        "flownet2-s-tf": tmp_path / "thin.npz",
     }
     params = []
     for name, path in paths.items():
