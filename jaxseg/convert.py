@@ -74,11 +74,15 @@ def _completed(settings: dict[str, Any], converted: rules.Converted) -> dict[str
     """Return the variables with fresh ones where the checkpoint had none."""
     if not converted.fresh:
         return converted.variables
-    drawn = weights.flatten(
-        {part: build.init_fn(settings, part)(jax.random.key(0)) for part in settings}
-    )
+
+    @jax.jit  # which draws no others
+    def fresh(rng):
+        parts = {part: build.init_fn(settings, part)(rng) for part in settings}
+        leaves = weights.flatten(parts)
+        return {name: leaves[name] for name in converted.fresh}
+
     leaves = weights.flatten(converted.variables)
-    return weights.nest(leaves | {name: drawn[name] for name in converted.fresh})
+    return weights.nest(leaves | jax.device_get(fresh(jax.random.key(0))))
 
 
 def template(settings: dict[str, Any]) -> dict[str, Any]:

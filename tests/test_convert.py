@@ -77,6 +77,24 @@ def test_a_converted_file_stands_for_a_run_folder(theirs, tmp_path, run):
     assert "Apache-2.0" in said["licence"]
 
 
+def test_what_imagenet_does_not_teach_starts_anew(theirs, tmp_path, run):
+    path, out = tmp_path / "model.npz", tmp_path / "n.safetensors"
+    backbone = {n: x for n, x in theirs.items() if n.startswith("MobilenetV2/")}
+    others = ("Conv_1/weights", "Logits/Conv2d_1c_1x1/biases", "Conv/weights/RMSProp")
+    left_out = {f"MobilenetV2/{name}": np.ones(3, np.float32) for name in others}
+    np.savez(path, **backbone, **left_out)
+    name = "deeplab-mobilenetv2-imagenet"
+    code, said, _ = run(path, out, "--model", name, "--classes", 3)
+    assert code == 0 and f"left out: {', '.join(left_out)}" in said
+    assert "untrained: segmenter/batch_stats/aspp/aspp0/BatchNorm/mean" in said
+    params = build.load_model(out, ["segmenter"]).variables["segmenter"]["params"]
+    kernel = params["MobilenetV2"]["Conv"]["kernel"]
+    np.testing.assert_array_equal(kernel, theirs["MobilenetV2/Conv/weights"])
+    assert params["logits"]["semantic"]["kernel"].shape == (1, 1, 256, 3)
+    assert 0.005 < params["logits"]["semantic"]["kernel"].std() < 0.015
+    assert not params["logits"]["semantic"]["bias"].any()
+
+
 def test_a_mismatch_prints_both_sides_and_writes_nothing(theirs, tmp_path, run):
     path, out = tmp_path / "model.npz", tmp_path / "n.safetensors"
     arrays = dict(theirs)

@@ -35,14 +35,14 @@ def open_case(shared, name):
     )
 
 
-def converted(case, model, folder, form="safetensors"):
+def converted(case, model, folder, form="safetensors", classes=None):
     """Return the model that the checkpoint of a case becomes, and the report on it."""
     checkpoint, out = folder / "theirs", folder / "ours.safetensors"
     tensors = case.maker.generate(case.manifest)
     assert case.maker.digest(tensors) == case.manifest["checkpoint"]["sha256"]
     case.maker.write(case.manifest, tensors, str(checkpoint), form)
     del tensors
-    report = convert.convert(checkpoint, out, model)
+    report = convert.convert(checkpoint, out, model, classes)
     found = build.load_model(out, list(catalogue.find(model).settings))
     for path in folder.iterdir():
         path.unlink()  # hundreds of megabytes that pytest would keep

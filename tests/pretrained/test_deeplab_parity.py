@@ -18,6 +18,16 @@ CASES = (  # and the format of the checkpoint; the large ones take TensorFlow's 
 )
 
 
+@pytest.fixture(autouse=True)
+def discard():
+    """Keep no programs for other tests: none has these, and writing them takes long."""
+    option = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, option)
+    jax.config.update(option, 1e9)
+    yield
+    jax.config.update(option, before)
+
+
 @pytest.mark.parametrize(("name", "model", "form"), CASES, ids=lambda x: x)
 def test_every_output_is_that_of_the_source(name, model, form, shared, tmp_path):
     case = parity.open_case(shared, name)

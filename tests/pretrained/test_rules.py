@@ -51,6 +51,18 @@ def test_every_leaf_is_filled_and_what_is_left_out_is_named():
     assert found.skipped == ("global_step", "net/offset")
 
 
+def test_only_fresh_leaves_may_be_without_a_tensor():
+    shapes = template(kernel=(3, 3, 3, 2), bias=(2,))
+    arrays = {"net__conv1__weights": WEIGHTS}
+    found = rules.convert(checkpoint(**arrays), TABLE, shapes, (r"params/.*/bias",))
+    assert found.fresh == ("params/conv1/bias",)
+    assert found.variables["params"]["conv1"].keys() == {"kernel"}
+    with pytest.raises(UserError, match=r"nothing for params/conv1/bias \[2\]"):
+        rules.convert(checkpoint(**arrays), TABLE, shapes, ("bias",))
+    found = rules.convert(checkpoint(**FULL), TABLE, shapes, (r"params/.*/bias",))
+    assert not found.fresh
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
