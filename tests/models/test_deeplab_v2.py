@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,3 +68,16 @@ def test_head_lists_the_layers_that_depend_on_the_classes():
 def test_unknown_variant_is_named():
     with pytest.raises(ValueError, match="'v3'; expected one of: aspp"):
         _shapes(deeplab_v2.DeepLabV2(variant="v3"), 9, 9)
+
+
+@pytest.mark.parametrize(
+    "variant, rates", [("aspp", (6, 12, 18, 24)), ("large_fov", (12,))]
+)
+def test_fields_of_view_are_those_of_the_source(variant, rates):
+    network = deeplab_v2.DeepLabV2(variant=variant, **TINY)
+    _, variables = _shapes(network, 33, 33)
+    images = jax.ShapeDtypeStruct((1, 33, 33, 3), jnp.uint8)
+    program = str(jax.make_jaxpr(network.apply)(variables, images))
+    found = re.findall(r"rhs_dilation=\((\d+), \1\)", program)
+    # Ten convolutions before conv5, three in it, and one of 3x3 in every branch.
+    assert found == ["1"] * 10 + ["2"] * 3 + [str(rate) for rate in rates]
