@@ -22,7 +22,15 @@ from types import ModuleType
 import jaxseg
 from jaxseg.errors import UserError
 
-COMMANDS = ("demo", "dataset", "convert", "train", "evaluate", "segment")
+COMMANDS = (
+    "demo",
+    "dataset",
+    "convert",
+    "train",
+    "evaluate",
+    "segment",
+    "benchmark",
+)
 
 _OVERRIDE = re.compile(r"--(no)?config\.")
 
@@ -81,7 +89,11 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="jaxseg", description=jaxseg.__doc__, allow_abbrev=False
+        prog="jaxseg",
+        description=jaxseg.__doc__,
+        allow_abbrev=False,
+        # With deeper steps the longest command and its help would not share a line.
+        formatter_class=functools.partial(argparse.HelpFormatter, indent_increment=1),
     )
     parser.add_argument(
         "--version", action="version", version=f"jaxseg {jaxseg.__version__}"
