@@ -63,6 +63,11 @@ def test_another_network_is_refused_flag_or_not(saved):
         start.initial(other, "segmenter", 0, str(saved), True)
 
 
+def test_a_missing_file_is_named():
+    with pytest.raises(UserError, match="there is no nowhere.safetensors"):
+        start.initial(settings(5), "segmenter", 0, "nowhere.safetensors")
+
+
 class Frames:
     """One frame, as often as one likes."""
 
