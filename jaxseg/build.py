@@ -1,14 +1,8 @@
-"""Settings -> networks, frameworks and model files; nothing below knows a config.
-
-A model is what training has produced so far: settings and variables of the segmenter,
-then of the flow network, then of the policy. It travels as one safetensors file that
-describes itself, so that a later stage or a stream needs no configuration.
-"""
+"""Settings -> networks, and the functions that run them. Nothing below knows them."""
 
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +22,8 @@ from jaxseg.models import (
     vgg,
 )
 from jaxseg.ops import forms, iou, resize
-from jaxseg.runtime import weights
 from jaxseg.types import PRNGKey, Variables
 
-MODEL_FILE = "model.safetensors"
-PARTS = ("segmenter", "flow", "policy")
-ALL_PARTS = (*PARTS, "decision")  # DVSNet has the latter in the policy's place
 SEGMENTERS = {
     "deeplab_v3plus": deeplab_v3plus.DeepLabV3Plus,
     "deeplab_v2": deeplab_v2.DeepLabV2,
@@ -75,63 +65,6 @@ class Scoring(NamedTuple):
 
 
 DEFAULT_SCORING = Scoring()
-
-
-class Model(NamedTuple):
-    """Networks trained so far; keys of both are names of `ALL_PARTS`."""
-
-    settings: dict[str, dict[str, Any]]
-    variables: dict[str, Variables]
-
-
-def save_model(folder: str | Path, model: Model, metadata: Mapping[str, str]) -> Path:
-    """Write the model file of a run folder."""
-    path = Path(folder) / MODEL_FILE
-    write_model(path, model, metadata)
-    return path
-
-
-def write_model(path: Path, model: Model, metadata: Mapping[str, str]) -> None:
-    """Write a model file; the settings go into its metadata."""
-    settings = {name: json.dumps(value) for name, value in model.settings.items()}
-    weights.save_weights(path, model.variables, {**metadata, **settings})
-
-
-def load_model(run: str | Path, need: Sequence[str]) -> Model:
-    """Read the model of a run folder and check that it fits its own settings.
-
-    Args:
-      run: the folder, or a model file itself.
-      need: the parts that must be there, for example ("segmenter", "flow").
-
-    Raises:
-      UserError: no such file, a part is missing, or names or shapes do not fit.
-    """
-    path = Path(run) / MODEL_FILE if Path(run).is_dir() else Path(run)
-    if not path.is_file():
-        raise UserError(
-            f"there is no {path}; expected the folder of a finished training run, or a "
-            f"model file, with {' and '.join(need)}; train it first or give another one"
-        )
-    variables, metadata = weights.load_weights(path)
-    settings = {n: json.loads(metadata[n]) for n in ALL_PARTS if n in metadata}
-    missing = [name for name in need if name not in settings]
-    if missing:
-        raise UserError(
-            f"{path} holds {', '.join(settings) or 'no networks'} but no "
-            f"{' and no '.join(missing)}; expected {', '.join(need)}; give the run "
-            "folder of a later stage"
-        )
-    for name in settings:
-        try:
-            template = shapes(settings, name)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} has settings of {name} that this version does not understand "
-                f"({error}); expected a file that it wrote; train that stage again"
-            ) from error
-        weights.check_like(template, variables[name], f"{name} of {path}")
-    return Model(settings, jax.tree.map(jnp.asarray, variables))
 
 
 def init(settings: Mapping[str, Any], part: str, seed: int) -> Variables:

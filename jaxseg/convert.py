@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.errors import UserError
 from jaxseg.models import parameters
 from jaxseg.pretrained import catalogue, rules
@@ -59,7 +59,7 @@ def convert(
         "licence": known.licence,
     }
     variables = _completed(settings, converted)
-    build.write_model(Path(out), build.Model(settings, variables), metadata)
+    model_file.write(Path(out), model_file.Model(settings, variables), metadata)
     return Report(
         model,
         found.format,

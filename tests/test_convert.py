@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors
 
-from jaxseg import build, convert
+from jaxseg import build, convert, model_file
 from jaxseg.cli import main
 from jaxseg.models import parameters
 from jaxseg.pretrained import catalogue
@@ -66,7 +66,7 @@ def test_a_converted_file_stands_for_a_run_folder(theirs, tmp_path, run):
     np.savez(path, **theirs)
     code, said, _ = run(path, out, "--model", NAME, "--classes", 3)
     assert code == 0 and "left out: global_step" in said
-    model = build.load_model(out, ["segmenter"])
+    model = model_file.load(out, ["segmenter"])
     kernel = model.variables["segmenter"]["params"]["MobilenetV2"]["Conv"]["kernel"]
     np.testing.assert_array_equal(kernel, theirs["MobilenetV2/Conv/weights"])
     assert build.segmenter_net(model.settings).num_classes == 3
@@ -87,7 +87,7 @@ def test_what_imagenet_does_not_teach_starts_anew(theirs, tmp_path, run):
     code, said, _ = run(path, out, "--model", name, "--classes", 3)
     assert code == 0 and f"left out: {', '.join(left_out)}" in said
     assert "untrained: segmenter/batch_stats/aspp/aspp0/BatchNorm/mean" in said
-    params = build.load_model(out, ["segmenter"]).variables["segmenter"]["params"]
+    params = model_file.load(out, ["segmenter"]).variables["segmenter"]["params"]
     kernel = params["MobilenetV2"]["Conv"]["kernel"]
     np.testing.assert_array_equal(kernel, theirs["MobilenetV2/Conv/weights"])
     assert params["logits"]["semantic"]["kernel"].shape == (1, 1, 256, 3)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("types", "errors", "ops", "runtime"),
     ("models", "data", "dynamic", "pretrained"),
-    ("build", "convert", "evaluation"),
+    ("build", "model_file", "convert", "evaluation"),
     ("learning",),
     ("cli",),
 )

@@ -172,7 +172,7 @@ class _Demo:
             )
 
     def _overlay(self) -> None:
-        from jaxseg import build
+        from jaxseg import model_file
         from jaxseg.evaluation import live
         from jaxseg.runtime import progress
 
@@ -181,7 +181,7 @@ class _Demo:
             return
         video = min((self.out / "videos" / "splits" / "C.txt").read_text().split())
         path = self.out / "videos" / video / "vid.avi"
-        model = build.load_model(self._folder("policy", ETAS[0]), build.PARTS)
+        model = model_file.load(self._folder("policy", ETAS[0]), model_file.PARTS)
         _, size = live.describe(path)
         box = live.landmark_box(path.parent / "annot", size)
         with progress.bar(live.count_frames(path), 0, "overlay") as bar:

@@ -50,11 +50,11 @@ def add_parser(subparsers) -> None:
 def run(args, rest: list[str]) -> None:
     """Segment the video as the arguments say."""
     box = None if args.box is None else _parse_box(args.box)
-    from jaxseg import build
+    from jaxseg import model_file
     from jaxseg.evaluation import live
     from jaxseg.runtime import progress
 
-    model = build.load_model(args.run, build.PARTS)
+    model = model_file.load(args.run, model_file.PARTS)
     with progress.bar(live.count_frames(args.video), 0, "segment") as bar:
         found = live.segment_video(
             model,

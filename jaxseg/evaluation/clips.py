@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 from jaxseg.dynamic import pairs
 from jaxseg.evaluation import specs, tables
 from jaxseg.models import segmenter
@@ -52,7 +52,7 @@ def table_fn(settings: dict[str, Any], classes: str = "present") -> dynamic.Pair
     return pair
 
 
-def key_confusions(model: build.Model, episode: dynamic.Episode) -> np.ndarray:
+def key_confusions(model: model_file.Model, episode: dynamic.Episode) -> np.ndarray:
     """Return the confusion matrix of every frame as a key frame, [T, C, C]."""
     return np.asarray(
         _key_confusions(model.settings)(episode.features, episode.targets)
@@ -71,7 +71,7 @@ def _key_confusions(settings):
 
 
 def score_clip(
-    model: build.Model,
+    model: model_file.Model,
     compared: dict[str, specs.Spec],
     images: np.ndarray,
     labels: np.ndarray,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.data import source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import curves, plots, rows, specs, speed, tables
@@ -31,7 +31,7 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     )
     data = tables.data_digest(config["data"]["prepared"])
     inputs = {
-        run: tables.digest(model, data, parts=build.PARTS)
+        run: tables.digest(model, data, parts=model_file.PARTS)
         for run, (_, model) in zip(config["policy_runs"], models, strict=True)
     }
     run = runs.open_run(folder, config, "evaluate", inputs)
@@ -93,7 +93,7 @@ def _readings(config) -> rows.Readings:
     return readings
 
 
-def _load(policy_runs) -> list[tuple[int, build.Model]]:
+def _load(policy_runs) -> list[tuple[int, model_file.Model]]:
     """Load the policies, with their seeds; all must stand on the same N and F."""
     if not policy_runs:
         raise UserError(
@@ -102,7 +102,7 @@ def _load(policy_runs) -> list[tuple[int, build.Model]]:
         )
     models, first = [], None
     for run in policy_runs:
-        model = build.load_model(run, build.PARTS)
+        model = model_file.load(run, model_file.PARTS)
         name = tables.digest(model)
         if first is not None and name != first[1]:
             raise UserError(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg import build
+from jaxseg import model_file
 from jaxseg.data import source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import clips, specs
@@ -44,7 +44,7 @@ def clips_of(frames: source.FrameSource, clip_length: int) -> list[Clip]:
 
 
 def score_split(
-    model: build.Model,
+    model: model_file.Model,
     compared: dict[str, specs.Spec],
     frames: source.FrameSource,
     folder: Path,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 from jaxseg.data import crop, pts, scaling, video
 from jaxseg.data.opencv import cv2
 from jaxseg.errors import UserError
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 def stream(
-    model: build.Model, tau: float | None, seed: int = 0
+    model: model_file.Model, tau: float | None, seed: int = 0
 ) -> "functools.partial[Iterator[Frame]]":
     """Return a function from an iterator of uint8 RGB images to one of `Frame`.
 
@@ -111,7 +111,7 @@ class Summary(NamedTuple):
 
 
 def segment_video(
-    model: build.Model,
+    model: model_file.Model,
     source: str | Path,
     out: str | Path,
     *,

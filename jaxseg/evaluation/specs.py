@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 
 
 class Spec(NamedTuple):
@@ -32,7 +32,7 @@ def random(rates, draws: int, seed: int = 0) -> Spec:
     return Spec("random", dynamic.random_rate(), values, draws=draws, seed=seed)
 
 
-def policy(model: build.Model, thresholds, seed: int) -> Spec:
+def policy(model: model_file.Model, thresholds, seed: int) -> Spec:
     """Key where the policy's probability exceeds tau, for every tau of `thresholds`."""
     return Spec(
         "policy",
@@ -46,7 +46,7 @@ def policy(model: build.Model, thresholds, seed: int) -> Spec:
     )
 
 
-def sampled_policy(model: build.Model, draws: int, seed: int) -> Spec:
+def sampled_policy(model: model_file.Model, draws: int, seed: int) -> Spec:
     """Sample from the policy as it is, with no cap and no stop rule."""
     return Spec(
         "policy_sampled",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 
 
 class StepTimes(NamedTuple):
@@ -22,7 +22,7 @@ class StepTimes(NamedTuple):
 
 
 def step_times(
-    model: build.Model, images: np.ndarray, *, repeats: int = 20
+    model: model_file.Model, images: np.ndarray, *, repeats: int = 20
 ) -> StepTimes:
     """Time `segment_frame` as it runs in a stream, from host image to label map.
 
@@ -61,7 +61,7 @@ def median_seconds(fn, images: np.ndarray, repeats: int = 20) -> float:
     return float(np.median(spent[2:]))
 
 
-def non_key_seconds(model: build.Model, images: np.ndarray) -> float:
+def non_key_seconds(model: model_file.Model, images: np.ndarray) -> float:
     """Return the median time of a frame that is warped: F, warp and upsampling."""
     framework = build.framework(model.settings)
 

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.data import sampling, source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import segmentation, speed, tables
@@ -38,9 +38,9 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> Path:
         that the data do not have, another config.
     """
     _check(config)
-    models = {run: build.load_model(run, ["segmenter"]) for run in config["segmenters"]}
+    models = {run: model_file.load(run, ["segmenter"]) for run in config["segmenters"]}
     flow = config["flow_run"]
-    pair = build.load_model(flow, ["segmenter", "flow"]) if flow else None
+    pair = model_file.load(flow, ["segmenter", "flow"]) if flow else None
     inputs = {run: tables.digest(m, parts=["segmenter"]) for run, m in models.items()}
     inputs["data"] = tables.data_digest(config["data"]["prepared"])
     if pair is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 from jaxseg.errors import UserError
 
 # Pairs of a batch times pixels of the label map: 256 at 97 x 97, 9 at 513 x 513.
@@ -24,7 +24,7 @@ def batch_size(settings: dict[str, Any]) -> int:
 
 
 def digest(
-    model: build.Model,
+    model: model_file.Model,
     data: str = "",
     scoring: build.Scoring = build.DEFAULT_SCORING,
     parts: Sequence[str] = ("segmenter", "flow"),
@@ -45,7 +45,7 @@ def digest(
 
 
 def episode_of(
-    model: build.Model,
+    model: model_file.Model,
     images: np.ndarray,
     labels: np.ndarray | None,
     scoring: build.Scoring = build.DEFAULT_SCORING,
@@ -56,7 +56,7 @@ def episode_of(
 
 
 def clip_table(
-    model: build.Model,
+    model: model_file.Model,
     clip: Callable[[], tuple[np.ndarray, np.ndarray]],
     path: Path,
     *,
@@ -91,7 +91,7 @@ def data_digest(prepared: str | Path) -> str:
     return hashlib.sha256(Path(prepared, "index.json").read_bytes()).hexdigest()[:16]
 
 
-def _networks(model: build.Model) -> dict[str, Any]:
+def _networks(model: model_file.Model) -> dict[str, Any]:
     return {name: model.variables[name] for name in ("segmenter", "flow")}
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 from jaxseg.data import sampling, source
 from jaxseg.evaluation import segmentation
 from jaxseg.learning import losses, train_state
@@ -37,7 +37,7 @@ class Options(NamedTuple):
 
 
 def trainer(
-    model: build.Model,
+    model: model_file.Model,
     pairs: source.FrameSource,
     held_out: source.FrameSource,
     options: Options,

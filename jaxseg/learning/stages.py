@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.data import augment, sampling, source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import tables
@@ -54,14 +54,14 @@ def train(config: dict[str, Any], folder: str | Path) -> Path:
     # Everything that can be refused is, before the folder is touched.
     job = stages[stage](config)
     run = runs.open_run(folder, config, stage, job.inputs)
-    path = Path(folder) / build.MODEL_FILE
+    path = Path(folder) / model_file.NAME
     if runs.is_done(folder):
         return path
     with runs.locked(folder):
         trainer = job.trainer_fn()
         state = _loop(trainer, config, folder, stage)
         summary = {} if trainer.eval_fn is None else trainer.eval_fn(state)
-        build.save_model(
+        model_file.save(
             folder, job.model_fn(state), {"format": "jaxseg", "run": run.hash}
         )
         runs.mark_done(folder, {name: float(value) for name, value in summary.items()})
@@ -73,7 +73,7 @@ class Job(NamedTuple):
 
     inputs: dict[str, str]  # digests of what it reads
     trainer_fn: Callable[[], loop.Trainer]
-    model_fn: Callable[[train_state.TrainState], build.Model]
+    model_fn: Callable[[train_state.TrainState], model_file.Model]
 
 
 def check(train: dict[str, Any], log: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ def _origin(config) -> dict[str, str]:
     if not config["init_from"]:
         return {}
     part = config["stage"]
-    model = build.load_model(config["init_from"], [part])
+    model = model_file.load(config["init_from"], [part])
     return {"init_from": tables.digest(model, parts=[part])}
 
 
@@ -187,20 +187,20 @@ def _segmenter(config) -> Job:
         )
 
     def model_fn(state):
-        return build.Model(settings, {"segmenter": segmenter.variables(state)})
+        return model_file.Model(settings, {"segmenter": segmenter.variables(state)})
 
     inputs = {"data": tables.data_digest(config["data"]["prepared"])}
     return Job(inputs | _origin(config), trainer_fn, model_fn)
 
 
 def _flow(config) -> Job:
-    model = build.load_model(config["segmenter_run"], ["segmenter"])
+    model = model_file.load(config["segmenter_run"], ["segmenter"])
     scales = {"num_classes": model.settings["segmenter"]["num_classes"]}
     settings = {
         "segmenter": model.settings["segmenter"],
         "flow": config["flow"] | scales,
     }
-    model = build.Model(settings, {"segmenter": model.variables["segmenter"]})
+    model = model_file.Model(settings, {"segmenter": model.variables["segmenter"]})
     train_pairs, held_out = _sources(config, build.input_size(settings))
     options = flow.Options(
         batch_size=config["train"]["batch_size"],
@@ -227,7 +227,7 @@ def _flow(config) -> Job:
         )
 
     def model_fn(state):
-        return build.Model(
+        return model_file.Model(
             settings, {**model.variables, "flow": jax.device_get(state.params)}
         )
 
@@ -239,7 +239,7 @@ def _flow(config) -> Job:
 
 
 def _policy(config) -> Job:
-    model = build.load_model(config["flow_run"], ["segmenter", "flow"])
+    model = model_file.load(config["flow_run"], ["segmenter", "flow"])
     group = config["policy"]
     settings = {
         **{name: model.settings[name] for name in ("segmenter", "flow")},
@@ -275,7 +275,7 @@ def _policy(config) -> Job:
         )
 
     def model_fn(state):
-        return build.Model(
+        return model_file.Model(
             settings, {**model.variables, "policy": jax.device_get(state.params)}
         )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.errors import UserError
 from jaxseg.runtime import weights
 from jaxseg.types import Variables
@@ -30,7 +30,7 @@ def initial(
     fresh = build.init(settings, part, seed)
     if not init_from:
         return fresh
-    loaded = build.load_model(init_from, [part]).variables[part]
+    loaded = model_file.load(init_from, [part]).variables[part]
     head = build.head_modules(settings, part)
     ours, theirs = weights.flatten(fresh), weights.flatten(loaded)
     in_head = lambda name: any(module in head for module in name.split("/"))

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.data import augment
 from jaxseg.errors import UserError
 from jaxseg.learning import segmenter, start
@@ -32,8 +32,8 @@ def variables():
 
 @pytest.fixture
 def saved(tmp_path):
-    model = build.Model(settings(5), {"segmenter": variables()})
-    build.save_model(tmp_path, model, {})
+    model = model_file.Model(settings(5), {"segmenter": variables()})
+    model_file.save(tmp_path, model, {})
     return tmp_path
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg import build, convert
+from jaxseg import convert, model_file
 from jaxseg.pretrained import catalogue
 
 
@@ -43,7 +43,7 @@ def converted(case, model, folder, form="safetensors", classes=None):
     case.maker.write(case.manifest, tensors, str(checkpoint), form)
     del tensors
     report = convert.convert(checkpoint, out, model, classes)
-    found = build.load_model(out, list(catalogue.find(model).settings))
+    found = model_file.load(out, list(catalogue.find(model).settings))
     for path in folder.iterdir():
         path.unlink()  # hundreds of megabytes that pytest would keep
     return found, report

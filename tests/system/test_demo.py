@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.data import source, video
 from jaxseg.evaluation import rows as tables
 from jaxseg.evaluation import segmentation
@@ -20,7 +20,7 @@ def test_every_stage_is_done(demo):
     for stage in ("segmenter", "flow", "eta06", "eta14", "curve"):
         assert (demo / stage / "DONE").is_file(), stage
     for stage in ("segmenter", "flow", "eta06", "eta14"):
-        assert (demo / stage / build.MODEL_FILE).is_file(), stage
+        assert (demo / stage / model_file.NAME).is_file(), stage
         assert metrics.read(demo / stage)[-1]["step"] >= 2, stage
 
 
@@ -50,7 +50,7 @@ def test_fixed_intervals_have_their_keys(rows):
 
 
 def test_every_frame_key_scores_what_the_segmenter_scores(demo, rows):
-    model = build.load_model(demo / "flow", ["segmenter", "flow"])
+    model = model_file.load(demo / "flow", ["segmenter", "flow"])
     frames = source.FrameSource(demo / "data", "C", build.input_size(model.settings))
     direct = segmentation.score_frames(
         model.settings, model.variables, frames, np.arange(len(frames))

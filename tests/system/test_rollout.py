@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import build, dynamic
+from jaxseg import build, dynamic, model_file
 from jaxseg.data import source
 from jaxseg.evaluation import tables
 from jaxseg.models import segmenter
@@ -16,7 +16,7 @@ from jaxseg.ops import iou, resize, warp
 
 @pytest.fixture(scope="module")
 def model(demo):
-    return build.load_model(demo / "eta06", build.PARTS)
+    return model_file.load(demo / "eta06", model_file.PARTS)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import build
+from jaxseg import build, model_file
 from jaxseg.data import sampling, source
 from jaxseg.evaluation import segmentation, table1
 from jaxseg.models import parameters
@@ -25,7 +25,7 @@ def arguments(demo, run, *changes):
 
 @pytest.fixture(scope="module")
 def model(demo):
-    return build.load_model(demo / "flow", ["segmenter", "flow"])
+    return model_file.load(demo / "flow", ["segmenter", "flow"])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxseg import build
+from jaxseg import model_file
 from jaxseg.data import sampling
 from jaxseg.errors import UserError
 from jaxseg.learning import stages, units
@@ -86,11 +86,11 @@ def test_interrupted_segmenter_equals_the_uninterrupted_one(
 def test_a_run_whose_inputs_changed_is_refused(demo, tmp_path, jaxseg):
     """The same paths, but another flow network behind them."""
     (tmp_path / "flow").mkdir()
-    path = tmp_path / "flow" / build.MODEL_FILE
-    shutil.copy(demo / "flow" / build.MODEL_FILE, path)
+    path = tmp_path / "flow" / model_file.NAME
+    shutil.copy(demo / "flow" / model_file.NAME, path)
     wanted = policy_config(demo, f"--config.flow_run={tmp_path}/flow")
     stages.train(wanted, tmp_path / "run")
-    model = build.load_model(tmp_path / "flow", ["segmenter", "flow"])
+    model = model_file.load(tmp_path / "flow", ["segmenter", "flow"])
     tensors = safetensors.numpy.load_file(path)
     name = next(n for n in tensors if n.startswith("flow/"))
     metadata = {k: json.dumps(v) for k, v in model.settings.items()}
@@ -187,7 +187,7 @@ def test_bad_input_is_one_line_and_overwrites_nothing(demo, tmp_path, jaxseg):
         ),
         (
             (policy_file, good[0], f"--config.flow_run={tmp_path}/empty"),
-            [f"{tmp_path}/empty/{build.MODEL_FILE}", "train it first"],
+            [f"{tmp_path}/empty/{model_file.NAME}", "train it first"],
         ),
         (("--config=configs/polcy.py:smoke", *good), ["configs/policy.py"]),
         (("--config=configs/policy.py:smoky", *good), ["smoky", "smoke"]),
@@ -241,14 +241,14 @@ def test_checkpoint_of_another_network_is_refused(demo, tmp_path, jaxseg):
 
 
 def test_evaluation_refuses_policies_of_different_networks(demo, tmp_path, jaxseg):
-    other = safetensors.numpy.load_file(demo / "eta14" / build.MODEL_FILE)
-    model = build.load_model(demo / "eta14", build.PARTS)
+    other = safetensors.numpy.load_file(demo / "eta14" / model_file.NAME)
+    model = model_file.load(demo / "eta14", model_file.PARTS)
     name = next(n for n in other if n.startswith("flow/"))
     other[name] = other[name] + 1.0
     (tmp_path / "other").mkdir()
     metadata = {k: json.dumps(v) for k, v in model.settings.items()}
     safetensors.numpy.save_file(
-        other, tmp_path / "other" / build.MODEL_FILE, metadata=metadata
+        other, tmp_path / "other" / model_file.NAME, metadata=metadata
     )
     code, _, err = jaxseg(
         "evaluate",
