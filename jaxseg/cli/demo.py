@@ -10,7 +10,7 @@ HELP = "do everything, small, on rendered videos: the place to start"
 DESCRIPTION = """\
 Render synthetic face videos, train the segmenter N, the flow network F and the key
 scheduler by reinforcement learning at two budgets (eta 0.06 and 0.14), and draw their
-AKI-mIoU curve against fixed and random keys and the exact optimum. Takes about 12
+AKI-mIoU curve against fixed and random keys and the exact optimum. Takes about 10
 minutes on two cores.
 
 Everything lies below the output folder. Stopped at any moment, the same command goes on
