@@ -1,6 +1,7 @@
 """How long a frame of a stream takes, batch 1, compiled, on this machine."""
 
 import functools
+import itertools
 import os
 import platform
 import time
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build, dynamic, model_file
+
+_LEAST_SECONDS = 0.5
 
 
 class StepTimes(NamedTuple):
@@ -52,13 +55,21 @@ def step_times(
 
 
 def median_seconds(fn, images: np.ndarray, repeats: int = 20) -> float:
-    """Return the median time of `fn(image)`, compiled, its result waited for."""
+    """Return the median time of `fn(image)`, compiled, its result waited for.
+
+    Args:
+      repeats: least number of samples; there are more where they are short, because
+        what else a machine does comes in stretches.
+    """
     spent = []
-    for index in range(repeats + 2):
+    for image in itertools.islice(itertools.cycle(images), 2):
+        jax.block_until_ready(fn(image))
+    for image in itertools.cycle(images):
         begun = time.perf_counter()
-        jax.block_until_ready(fn(images[index % len(images)]))
+        jax.block_until_ready(fn(image))
         spent.append(time.perf_counter() - begun)
-    return float(np.median(spent[2:]))
+        if len(spent) >= repeats and sum(spent) >= _LEAST_SECONDS:
+            return float(np.median(spent))
 
 
 def non_key_seconds(model: model_file.Model, images: np.ndarray) -> float:
@@ -106,12 +117,11 @@ def _median_seconds(model, scheduler, always, never, images, repeats):
             model.variables, scheduler_params, jnp.float32(jnp.inf)
         )
         stream, _ = start(params, images[0])
-        spent = []
-        for index in range(repeats + 2):
-            image = images[1 + index % (len(images) - 1)]
-            begun = time.perf_counter()
+
+        def segment(image, params=params):
+            nonlocal stream
             stream, result = step(params, rng, stream, image)
-            jax.block_until_ready(result.prediction)
-            spent.append(time.perf_counter() - begun)
-        medians.append(float(np.median(spent[2:])))
+            return result.prediction
+
+        medians.append(median_seconds(segment, images[1:], repeats))
     return tuple(medians)
