@@ -1,11 +1,12 @@
 """Time every network at its real size against the plain form of the same program.
 
-Both programs have the same weights and input, must agree before they are timed, and are
-timed in turns, so that what else the machine does falls on both.
+And against torch, where it is installed (see `torch_peer.program`). All programs have
+the same weights and input, must agree before they are timed, and are timed in turns, so
+that what else the machine does falls on all.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 
 from jaxseg import build
 from jaxseg.errors import UserError
+from jaxseg.evaluation.torch_peer import program
 from jaxseg.models import parameters
 from jaxseg.ops import forms
 from jaxseg.pretrained import catalogue
@@ -37,7 +39,10 @@ NETWORKS = (
 
 
 class Timing(NamedTuple):
-    """One network, batch 1; seconds are medians over the repeats."""
+    """One network, batch 1; seconds are medians over the repeats.
+
+    Numbers of torch are NaN where it was not timed.
+    """
 
     network: str
     part: str
@@ -45,10 +50,14 @@ class Timing(NamedTuple):
     parameters: int
     plain_seconds: float  # wall
     seconds: float  # wall
+    torch_seconds: float  # wall
     ratio: float  # plain / ours, of wall time
     cpu_ratio: float  # the same of processor time, NaN off the CPU
+    torch_ratio: float  # torch / ours, of wall time
+    torch_cpu_ratio: float  # the same of processor time, NaN off the CPU
     compile_seconds: float
-    difference: float  # largest, relative to the largest value
+    difference: float  # of the forms: largest, relative to the largest value
+    torch_missing: str  # why torch was not timed, empty if it was
 
 
 def inference(
@@ -85,32 +94,81 @@ def _time(name, part, size, repeats) -> Timing:
     spent = time.perf_counter() - begun
     with forms.plain():
         plain = _compiled(settings, part, variables, inputs)
-    difference = _difference(ours(variables, *inputs), plain(variables, *inputs))
+    expected = plain(variables, *inputs)
+    difference = _difference(ours(variables, *inputs), expected)
     if not difference <= TOLERANCE:
         raise UserError(
             f"the forms of {name}:{part} differ by {difference:.2g} of the largest "
             f"value; expected at most {TOLERANCE:.0e}; this is a fault of jaxseg"
         )
-    wall, processor = np.zeros((2, 2, repeats))
-    for index in range(repeats):
-        for which, program in enumerate((plain, ours)):
-            started = time.perf_counter(), time.process_time()
-            jax.block_until_ready(program(variables, *inputs))
-            wall[which, index] = time.perf_counter() - started[0]
-            processor[which, index] = time.process_time() - started[1]
-    wall, processor = np.median(wall, 1), np.median(processor, 1)
-    on_cpu = jax.default_backend() == "cpu"
+    programs = {
+        "plain": lambda: jax.block_until_ready(plain(variables, *inputs)),
+        "ours": lambda: jax.block_until_ready(ours(variables, *inputs)),
+    }
+    missing = ""
+    try:
+        apply = _apply(settings, part)
+        programs["torch"] = _torch_program(apply, variables, inputs, expected)
+    except program.Missing as error:
+        missing = str(error)
+    seconds = _run_in_turns(programs, repeats)
+    own, peer = seconds["ours"], seconds.get("torch", _NO_SECONDS)
     return Timing(
-        name,
-        part,
-        tuple(inputs[0].shape[1:3]),
-        parameters.count_parameters(variables),
-        *(float(x) for x in wall),
-        float(wall[0] / wall[1]),
-        float(processor[0] / processor[1]) if on_cpu else float("nan"),
-        spent,
-        difference,
+        network=name,
+        part=part,
+        input=tuple(inputs[0].shape[1:3]),
+        parameters=parameters.count_parameters(variables),
+        plain_seconds=seconds["plain"].wall,
+        seconds=own.wall,
+        torch_seconds=peer.wall,
+        ratio=seconds["plain"].wall / own.wall,
+        cpu_ratio=seconds["plain"].processor / own.processor,
+        torch_ratio=peer.wall / own.wall,
+        torch_cpu_ratio=peer.processor / own.processor,
+        compile_seconds=spent,
+        difference=difference,
+        torch_missing=missing,
     )
+
+
+def _torch_program(apply, variables, inputs, expected) -> Callable:
+    """Return the network in torch; `program.Missing` if it does not agree."""
+    peer = program.Program(apply, variables, inputs)
+    difference = _difference(peer.arrays(), jax.tree.leaves(expected))
+    if not difference <= TOLERANCE:
+        raise program.Missing(
+            f"its result differs by {difference:.2g} of the largest value"
+        )
+    return peer
+
+
+class _Seconds(NamedTuple):
+    """Medians of a program."""
+
+    wall: float
+    processor: float  # NaN off the CPU
+
+
+_NO_SECONDS = _Seconds(float("nan"), float("nan"))
+
+
+def _run_in_turns(
+    programs: Mapping[str, Callable], repeats: int
+) -> dict[str, _Seconds]:
+    """Return the medians of every program."""
+    spent = {name: [] for name in programs}
+    for _ in range(repeats):
+        for name, run in programs.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            run()
+            now = time.perf_counter() - wall, time.process_time() - processor
+            spent[name].append(now)
+    on_cpu = jax.default_backend() == "cpu"
+    found = {}
+    for name, samples in spent.items():
+        wall, processor = np.median(samples, axis=0)
+        found[name] = _Seconds(float(wall), float(processor if on_cpu else np.nan))
+    return found
 
 
 def _inputs(settings, part) -> tuple[Any, ...]:

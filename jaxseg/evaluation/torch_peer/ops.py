@@ -1,0 +1,247 @@
+"""The operations of a graph as functions of torch.
+
+Images are [B, H, W, C] here too. torch's own order of the axes is a view of them, in
+the memory format that it calls channels_last, so that nothing is copied.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxseg.evaluation.torch_peer import graph, spatial
+
+# By their names in jax and in torch.
+_SIMPLE = {
+    name: name
+    for name in (
+        *("exp", "log", "log1p", "expm1", "tanh", "abs", "sign", "floor", "ceil"),
+        *("sqrt", "rsqrt", "square", "neg", "erf", "sub", "mul", "pow", "lerp"),
+        *("eq", "ne", "lt", "le", "gt", "ge"),
+    )
+} | {
+    "add_any": "add",
+    "logistic": "sigmoid",
+    "max": "maximum",
+    "min": "minimum",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "not": "bitwise_not",
+}
+
+
+def function(torch: Any, device: str, node: graph.Node) -> Callable:
+    """Return the function of those inputs of `node` that are not constant.
+
+    Args:
+      torch: the module.
+      device: where the constants go.
+
+    Raises:
+      NotImplementedError: an operation, or a form of one, that is not known here.
+    """
+    if node.op in _SIMPLE:
+        fn = getattr(torch, _SIMPLE[node.op])
+    elif node.op in _MAKERS:
+        fn = _MAKERS[node.op](torch, node)
+    else:
+        raise NotImplementedError(f"no operation {node.op!r}")
+    if len(node.sources) == len(node.inputs):
+        return fn
+    slots = [_slot(torch, device, node, index) for index in range(len(node.inputs))]
+
+    def call(*dynamic):
+        rest = iter(dynamic)
+        return fn(*(next(rest) if x is None else x for x in slots))
+
+    return call
+
+
+def tensor(torch: Any, device: str, array: np.ndarray) -> Any:
+    """Return a copy of an array."""
+    # np.ascontiguousarray makes a vector of a scalar.
+    copy = np.ascontiguousarray(array).reshape(array.shape)
+    return torch.tensor(copy, device=device)
+
+
+def _slot(torch, device, node, index):
+    """Return a constant input; None for another."""
+    value = node.inputs[index]
+    if isinstance(value, graph.Node):
+        return None
+    if node.op == "conv_general_dilated" and index == 1:
+        kernel = tensor(torch, device, spatial.kernel(node))
+        return kernel.contiguous(memory_format=torch.channels_last)
+    return tensor(torch, device, value)
+
+
+def _add(torch, node):
+    in_place = node.params.get("in_place")
+    return (lambda x, y: x.add_(y)) if in_place else torch.add
+
+
+def _activation(torch, node):
+    functional, in_place = torch.nn.functional, node.params.get("in_place", False)
+    fn = getattr(functional, node.op)
+    if node.op == "leaky_relu":
+        slope = node.params["slope"]
+        return lambda x: fn(x, slope, inplace=in_place)
+    return lambda x: fn(x, inplace=in_place)
+
+
+def _softmax(torch, node):
+    axis = node.params["axis"]
+    return lambda x: torch.softmax(x, axis)
+
+
+def _linear(torch, node):
+    return torch.nn.functional.linear
+
+
+def _div(torch, node):
+    is_whole = np.issubdtype(node.dtype, np.integer)
+    rounding = "trunc" if is_whole else None
+    return lambda x, y: torch.div(x, y, rounding_mode=rounding)
+
+
+def _power(torch, node):
+    exponent = node.params["y"]
+    return lambda x: x**exponent
+
+
+def _select(torch, node):
+    if len(node.inputs) != 3 or node.inputs[0].dtype != np.bool_:
+        raise NotImplementedError("no choice between more than two")
+    return lambda which, no, yes: torch.where(which, yes, no)
+
+
+def _clamp(torch, node):
+    return lambda low, x, high: torch.minimum(torch.maximum(x, low), high)
+
+
+def _convert(torch, node):
+    kind = getattr(torch, node.dtype.name)
+    return lambda x: x.to(kind)
+
+
+def _broadcast(torch, node):
+    axes = node.params["broadcast_dimensions"]
+    shape = [1] * len(node.shape)
+    for axis, length in zip(axes, node.inputs[0].shape):
+        shape[axis] = length
+    return lambda x: x.reshape(shape).expand(node.shape)
+
+
+def _reshape(torch, node):
+    return lambda x: x.reshape(node.shape)
+
+
+def _transpose(torch, node):
+    order = node.params["permutation"]
+    return lambda x: x.permute(order)
+
+
+def _concatenate(torch, node):
+    axis = node.params["dimension"]
+    return lambda *x: torch.cat(x, axis)
+
+
+def _slice(torch, node):
+    names = ("start_indices", "limit_indices", "strides")
+    starts, limits, steps = (node.params[name] for name in names)
+    where = tuple(map(slice, starts, limits, steps or (1,) * len(starts)))
+    return lambda x: x[where]
+
+
+def _dynamic_slice(torch, node):
+    sizes, lengths = node.params["slice_sizes"], node.inputs[0].shape
+    starts = node.inputs[1:]
+    if any(isinstance(x, graph.Node) for x in starts):
+        raise NotImplementedError("no slice from a place that is not constant")
+    starts = [min(max(int(x), 0), n - k) for x, n, k in zip(starts, lengths, sizes)]
+    where = tuple(slice(start, start + k) for start, k in zip(starts, sizes))
+    return lambda x, *_: x[where]
+
+
+def _rev(torch, node):
+    axes = node.params["dimensions"]
+    return lambda x: x.flip(axes)
+
+
+def _reduce(name):
+    def make(torch, node):
+        axes, fn = tuple(node.params["axes"]), getattr(torch, name)
+        return lambda x: fn(x, dim=axes)
+
+    return make
+
+
+def _arg(name):
+    def make(torch, node):
+        (axis,), fn = node.params["axes"], getattr(torch, name)
+        kind = getattr(torch, node.dtype.name)
+        return lambda x: fn(x, axis).to(kind)
+
+    return make
+
+
+def _dot(torch, node):
+    """Name every axis by a number, as einsum takes them."""
+    (left, right), (left_batch, right_batch) = node.params["dimension_numbers"]
+    first = list(range(len(node.inputs[0].shape)))
+    second = [len(first) + i for i in range(len(node.inputs[1].shape))]
+    for mine, its in zip((*left, *left_batch), (*right, *right_batch)):
+        second[its] = first[mine]
+    out = [first[i] for i in left_batch]
+    out += [first[i] for i in first if i not in (*left, *left_batch)]
+    rest = [i for i in range(len(second)) if i not in (*right, *right_batch)]
+    out += [second[i] for i in rest]
+    return lambda x, y: torch.einsum(x, first, y, second, out)
+
+
+def _take(torch, node):
+    axis = node.params["axis"]
+    return lambda x, indices: torch.index_select(x, axis, indices)
+
+
+def _same(torch, node):
+    return lambda x: x
+
+
+_MAKERS = {
+    "add": _add,
+    "argmax": _arg("argmax"),
+    "argmin": _arg("argmin"),
+    "broadcast_in_dim": _broadcast,
+    "clamp": _clamp,
+    "concatenate": _concatenate,
+    "conv_general_dilated": spatial.convolve,
+    "convert_element_type": _convert,
+    "copy": _same,
+    "copy_p": _same,
+    "div": _div,
+    "dot_general": _dot,
+    "dynamic_slice": _dynamic_slice,
+    "expand_dims": _reshape,
+    "integer_pow": _power,
+    "leaky_relu": _activation,
+    "linear": _linear,
+    "pad": spatial.pad,
+    "reduce_max": _reduce("amax"),
+    "reduce_min": _reduce("amin"),
+    "reduce_sum": _reduce("sum"),
+    "reduce_window_max": spatial.pool,
+    "reduce_window_sum": spatial.pool,
+    "relu": _activation,
+    "relu6": _activation,
+    "reshape": _reshape,
+    "resize": spatial.resize,
+    "rev": _rev,
+    "select_n": _select,
+    "slice": _slice,
+    "_softmax": _softmax,
+    "squeeze": _reshape,
+    "stop_gradient": _same,
+    "take": _take,
+    "transpose": _transpose,
+}

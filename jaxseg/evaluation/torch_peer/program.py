@@ -1,0 +1,96 @@
+"""A network as a program of torch: the same weights, the same input, the same result.
+
+Eager, in inference mode, on all cores or on the GPU; batch norm is folded into the
+weights, and images are channels_last.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxseg.evaluation.torch_peer import folding, graph, ops
+
+
+class Missing(Exception):
+    """There is no program of torch for a network here; the message says why."""
+
+
+class _Step(NamedTuple):
+    """One operation; results have numbers."""
+
+    fn: Callable
+    reads: list[int]
+    writes: int
+    done: list[int]  # what nobody reads any more
+
+
+class Program:
+    """A network with an input, ready to run in torch.
+
+    Raises:
+      Missing: torch is not installed, or does not have what the network needs.
+    """
+
+    def __init__(self, apply: Callable, variables: Any, inputs: Sequence[Any]):
+        self._torch, self._device = _find()
+        try:
+            found = folding.fold(graph.trace(apply, variables, inputs))
+            self._steps = self._prepare(found)
+        except NotImplementedError as error:
+            raise Missing(f"jaxseg has {error} for torch") from error
+        self._inputs = {
+            index: ops.tensor(self._torch, self._device, np.asarray(x))
+            for index, x in enumerate(inputs)
+        }
+
+    def __call__(self) -> list[Any]:
+        """Run the network to its end; return the leaves of its result."""
+        results = dict(self._inputs)
+        with self._torch.inference_mode():
+            for fn, reads, writes, done in self._steps:
+                results[writes] = fn(*[results[x] for x in reads])
+                for x in done:
+                    del results[x]
+        if self._device != "cpu":
+            self._torch.cuda.synchronize()
+        return [results[x] for x in self._outputs]
+
+    def arrays(self) -> list[np.ndarray]:
+        """Run the network; return the leaves of its result as arrays."""
+        return [x.cpu().numpy() for x in self()]
+
+    def _prepare(self, found: graph.Graph) -> list[_Step]:
+        if not all(isinstance(x, graph.Node) for x in found.outputs):
+            raise NotImplementedError("no constant result")
+        number = {x: i for i, x in enumerate([*found.inputs, *found.nodes])}
+        self._outputs = [number[x] for x in found.outputs]
+        kept = {*self._outputs, *range(len(found.inputs))}
+        steps = []
+        for node in reversed(found.nodes):
+            reads = [number[x] for x in node.sources]
+            done = sorted(set(reads) - kept)
+            kept.update(done)
+            fn = ops.function(self._torch, self._device, node)
+            steps.append(_Step(fn, reads, number[node], done))
+        return steps[::-1]
+
+
+def _find() -> tuple[Any, str]:
+    """Return torch, set to use the whole machine, and the device for it.
+
+    It is the kind of device that jax computes on.
+    """
+    try:
+        torch = importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        raise Missing("torch is not installed") from error
+    if jax.default_backend() != "cpu":
+        if not torch.cuda.is_available():
+            raise Missing("torch does not see the device that jax computes on")
+        return torch, "cuda"
+    torch.set_num_threads(os.cpu_count() or 1)
+    return torch, "cpu"
