@@ -48,16 +48,20 @@ FLOWS = {
 }
 
 
-def moved(variables):
-    """Return variables of which none is what would make its layer do nothing."""
+def variables_of(net, *inputs):
+    """Return variables of which none is what would make its layer do nothing.
+
+    Initializers would take most of the tests' time.
+    """
     rng = np.random.default_rng(1)
 
-    def move(x):
-        if x.ndim == 1:
-            return x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32)
-        return x + 0.02 * rng.normal(size=x.shape).astype(np.float32)
+    def draw(leaf):
+        if len(leaf.shape) == 1:  # a variance too, so above 0
+            return rng.uniform(0.2, 1.2, leaf.shape).astype(np.float32)
+        deviation = np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        return rng.normal(0, deviation, leaf.shape).astype(np.float32)
 
-    return jax.tree.map(move, variables)
+    return jax.tree.map(draw, jax.eval_shape(net.init, jax.random.key(0), *inputs))
 
 
 def frames(*size, dtype=np.uint8):
@@ -70,7 +74,7 @@ def operations(apply, variables, *inputs):
 
 def assert_torch_agrees(net, *inputs):
     pytest.importorskip("torch")
-    variables = moved(jax.jit(net.init)(jax.random.key(0), *inputs))
+    variables = variables_of(net, *inputs)
     expected = jax.tree.leaves(jax.jit(net.apply)(variables, *inputs))
     found = program.Program(net.apply, variables, inputs)
     for _ in range(2):  # A second run must find its weights and input unharmed.
@@ -143,7 +147,7 @@ def test_upsampling_convolutions_agree_with_torch(size, rate):
 
 def test_batch_norm_goes_into_the_weights():
     net, x = layers.ConvNorm(5, 3), frames(6, 7, dtype=np.float32)
-    variables = moved(net.init(jax.random.key(0), x))
+    variables = variables_of(net, x)
     folded = folding.fold(graph.trace(net.apply, variables, (x,)))
     assert [node.op for node in folded.nodes] == ["conv_general_dilated", "relu"]
     _, kernel, bias = folded.nodes[0].inputs
@@ -156,7 +160,7 @@ def test_batch_norm_goes_into_the_weights():
 def test_no_network_is_left_with_batch_norm():
     net, size = SEGMENTERS["mobilenet"]
     images = frames(*size)
-    variables = net.init(jax.random.key(0), images)
+    variables = variables_of(net, images)
     found = operations(net.apply, variables, images)
     assert "rsqrt" not in found
     # Of the images: x 2 / 255 - 1. Convolutions with zeros around cannot have them.
