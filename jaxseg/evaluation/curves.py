@@ -1,6 +1,5 @@
 """Score every scheduler on a split, clip by clip, kept on disk as they finish."""
 
-import io
 import itertools
 import zlib
 from collections.abc import Callable
@@ -12,8 +11,7 @@ import numpy as np
 from jaxseg import model_file
 from jaxseg.data import source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import clips, specs
-from jaxseg.runtime import files
+from jaxseg.evaluation import arrays, clips, specs
 
 
 class Clip(NamedTuple):
@@ -28,18 +26,29 @@ def clips_of(frames: source.FrameSource, clip_length: int) -> list[Clip]:
     """Cut the runs of a split into equal clips of at most `clip_length` frames.
 
     0 keeps whole runs. Runs of a single frame are left out: nothing is decided there.
+    For the same reason no clip has a single frame: where `clip_length` is 2, one clip
+    of an odd run has 3.
+
+    Raises:
+      UserError: there is no run of two or more frames.
     """
     found = []
     for run in frames.runs:
         if run.length < 2:
             continue
         count = -(-run.length // clip_length) if clip_length else 1
+        count = min(count, run.length // 2)
         cuts = run.start + np.arange(count + 1) * run.length // count
         video = frames.locate(run.start)[0]
         found += [
             Clip(video, int(start), int(end - start))
             for start, end in itertools.pairwise(cuts)
         ]
+    if not found:
+        raise UserError(
+            f"split {frames.split} has no run of two or more frames; expected videos; "
+            "prepare another data set"
+        )
     return found
 
 
@@ -83,42 +92,31 @@ def score_split(
             )
             _write(path, scores)
         by_video.setdefault(clip.video, []).append(scores)
-    if not by_video:
-        raise UserError(
-            f"split {frames.split} has no run of two or more frames; expected videos; "
-            "prepare another data set"
-        )
     return {name: clips.merge(found) for name, found in sorted(by_video.items())}
 
 
 def _write(path: Path, scores: clips.ClipScores) -> None:
-    arrays = {
+    found = {
         "frames": np.asarray(scores.frames),
         "clips": np.asarray(scores.clips),
         "optimum": scores.optimum,
     }
     for label, outcome in scores.outcomes.items():
         for name, value in outcome._asdict().items():
-            arrays[f"{label}|{name}"] = value
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(path, buffer.getvalue())
+            found[f"{label}|{name}"] = value
+    arrays.write(path, found)
 
 
 def _read(path: Path, compared: dict[str, specs.Spec]) -> clips.ClipScores:
-    try:
-        with np.load(path) as arrays:
-            outcomes = {
-                label: clips.Outcome(
-                    **{n: arrays[f"{label}|{n}"] for n in clips.Outcome._fields}
-                )
-                for label in compared
-            }
-            frames, count = int(arrays["frames"]), int(arrays["clips"])
-            return clips.ClipScores(frames, count, outcomes, arrays["optimum"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); expected the "
-            "scores of a clip that jaxseg wrote; delete it and run again"
-        ) from error
+    def make(found):
+        outcomes = {
+            label: clips.Outcome(
+                **{name: found[f"{label}|{name}"] for name in clips.Outcome._fields}
+            )
+            for label in compared
+        }
+        return clips.ClipScores(
+            int(found["frames"]), int(found["clips"]), outcomes, found["optimum"]
+        )
+
+    return arrays.read(path, make, "the scores of a clip")

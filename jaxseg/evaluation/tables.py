@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import jax
 import numpy as np
 
 from jaxseg import build, dynamic, model_file
-from jaxseg.errors import UserError
+from jaxseg.data import index
+from jaxseg.evaluation import arrays
 
 # Pairs of a batch times pixels of the label map: 256 at 97 x 97, 9 at 513 x 513.
 _BATCH_PIXELS = 256 * 97 * 97
@@ -70,7 +70,9 @@ def clip_table(
       progress: called with numbers of finished pairs.
     """
     if path.is_file():
-        table = _read(path)
+        table = arrays.read(
+            path, lambda found: dynamic.PairTable(**found), "a pair table"
+        )
         if progress is not None:
             progress(len(table.scores))
         return table
@@ -82,13 +84,18 @@ def clip_table(
         batch_size=batch_size(model.settings),
         progress=progress,
     )
-    _write(path, table)
+    arrays.write(path, table._asdict())
     return table
 
 
 def data_digest(prepared: str | Path) -> str:
-    """Return hex digits that identify the frames of a prepared folder."""
-    return hashlib.sha256(Path(prepared, "index.json").read_bytes()).hexdigest()[:16]
+    """Return hex digits that identify the frames of a prepared folder.
+
+    Raises:
+      UserError: the folder is missing or not prepared.
+    """
+    index.read(Path(prepared))
+    return hashlib.sha256(Path(prepared, index.FILE).read_bytes()).hexdigest()[:16]
 
 
 def _networks(model: model_file.Model) -> dict[str, Any]:
@@ -98,22 +105,3 @@ def _networks(model: model_file.Model) -> dict[str, Any]:
 @build.cached("segmenter", "flow")
 def _prepare(settings, scoring):
     return jax.jit(build.prepare_fn(settings, scoring))
-
-
-def _read(path: Path) -> dynamic.PairTable:
-    try:
-        with np.load(path) as arrays:
-            return dynamic.PairTable(**{name: arrays[name] for name in arrays})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}); expected a pair table "
-            "that jaxseg wrote; delete it and run again"
-        ) from error
-
-
-def _write(path: Path, table: dynamic.PairTable) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, **table._asdict())
-    os.replace(partial, path)

@@ -63,7 +63,8 @@ def _pool(config, model, frames, scoring) -> dynamic.PairTable:
     length, count = group["episode_length"], group["pool"]
     starts = sampling.spread_clips(frames, count, length)
     name = tables.digest(model, tables.data_digest(config["data"]["prepared"]), scoring)
-    folder = Path(config["flow_run"]) / "tables" / name
+    run = Path(config["flow_run"])  # or a model file
+    folder = (run if run.is_dir() else run.parent) / "tables" / name
     pairs = length * (length - 1) // 2
     with progress.bar(count * pairs, 0, "pair tables") as bar:
         found = [
