@@ -37,16 +37,18 @@ def at_aki(target: float, akis: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     Args:
       target: average key interval to read the curve at.
-      akis: [V] average key intervals of the sweep, in any order.
+      akis: [V] average key intervals of the sweep, in any order; infinite where no
+        key was chosen, which is no point of the curve.
       values: [V, ...] what was measured at each.
 
     Returns:
       [...]; NaN where the target lies outside the sweep.
     """
-    order = np.argsort(akis)
-    position, values = np.log(np.asarray(akis)[order]), np.asarray(values)[order]
+    akis, values = np.asarray(akis, float), np.asarray(values)
+    order = np.argsort(akis)[: np.isfinite(akis).sum()]  # infinity comes last
+    position, values = np.log(akis[order]), values[order]
     at = np.log(target)
-    if not position[0] - 1e-9 <= at <= position[-1] + 1e-9:
+    if not len(order) or not position[0] - 1e-9 <= at <= position[-1] + 1e-9:
         return np.full(values.shape[1:], np.nan)
     right = int(np.clip(np.searchsorted(position, at), 1, len(position) - 1))
     span = position[right] - position[right - 1]

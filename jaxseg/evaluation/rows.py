@@ -54,9 +54,10 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of curve.csv: every spec and value, then the optimum.
 
-    AKI is frames / key frames over the split. `regret` is the best mean per-frame mIoU
-    that any schedule reaches with as many keys in the split (or with as many keys in
-    each video), less the row's own.
+    AKI is frames / key frames over the split; where first frames do not count, it is
+    infinite if no other frame was key, and the optimum has no such row. `regret` is
+    the best mean per-frame mIoU that any schedule reaches with as many keys in the
+    split (or with as many keys in each video), less the row's own.
     """
     total = clips.merge(list(videos.values()))
     shared = {"split": split, "videos": len(videos), "frames": total.frames}
@@ -86,10 +87,7 @@ def rows(
                     "fps": _fps(times, spec.kind, total, keys),
                 }
             )
-    for aki in OPTIMUM_AKIS:
-        budgets = [_keys_at(part, aki, readings) for part in bound.parts]
-        if any(keys < part.clips for keys, part in zip(budgets, bound.parts)):
-            continue  # every first frame is key
+    for budgets in _optimum_budgets(bound.parts, readings):
         keys = sum(budgets)
         table.append(
             shared
@@ -104,6 +102,20 @@ def rows(
             }
         )
     return table
+
+
+def _optimum_budgets(parts, readings: Readings) -> list[list[int]]:
+    """Return the keys of every part at the AKIs of the optimum, each sum once."""
+    found: dict[int, list[int]] = {}
+    for aki in OPTIMUM_AKIS:
+        budgets = [_keys_at(part, aki, readings) for part in parts]
+        first = [part.clips for part in parts]  # frames, which are key by rule
+        if any(keys < least for keys, least in zip(budgets, first, strict=True)):
+            continue
+        # Without the first frames there is no AKI where no other one is key.
+        if readings.count_first_frames or budgets != first:
+            found.setdefault(sum(budgets), budgets)
+    return list(found.values())
 
 
 def _aki(total: clips.ClipScores, keys: float, readings: Readings) -> float:
@@ -156,7 +168,7 @@ class Comparison(NamedTuple):
 
     label: str
     eta: float
-    aki: float
+    aki: float  # infinite where no key was chosen
     key_rate: float  # keys a decision, the first frames left out
     # Of the mean per-frame mIoU; None where the AKI lies outside the random sweep.
     difference: intervals.Interval | None

@@ -48,16 +48,20 @@ def comparison_lines(found: dict[str, Any]) -> str:
     """Return two lines a policy: its key rate and its lead over random keys."""
     lines = []
     for policy in found["policies"]:
+        aki = "without end" if policy["aki"] is None else f"{policy['aki']:.1f}"
         lines += [
             f"eta {policy['eta']:g}: sampled without the stop rule, "
             f"{policy['key_rate']:.4f} keys a decision "
-            f"({policy['key_rate_over_eta']:.2f} eta), AKI {policy['aki']:.1f};",
-            _lead(policy["miou_over_random"]),
+            f"({policy['key_rate_over_eta']:.2f} eta), AKI {aki};",
+            _lead(policy),
         ]
     return "\n".join(lines)
 
 
-def _lead(interval: dict[str, float] | None) -> str:
+def _lead(policy: dict[str, Any]) -> str:
+    if policy["aki"] is None:
+        return "    no frame but the first ones was key, so there is nothing to compare"
+    interval = policy["miou_over_random"]
     if interval is None:
         return "    the config's random rates do not reach that AKI; add more of them"
     mean, low, high = (100 * interval[name] for name in ("mean", "low", "high"))
