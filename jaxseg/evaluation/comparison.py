@@ -1,17 +1,19 @@
 """An evaluation run: policies against rules on a split, with tables and a figure."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from jaxseg import build, model_file
 from jaxseg.data import source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import curves, plots, rows, specs, speed, tables
+from jaxseg.evaluation import checks, curves, plots, rows, specs, speed, tables
 from jaxseg.ops import iou
 from jaxseg.runtime import files, progress, runs
 
 CURVE_CSV, CURVE_PNG, COMPARISON = "curve.csv", "curve.png", "comparison.json"
+_LONGEST = 2**31 - 1  # frames; schedulers count them in 32 bits
 
 
 def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
@@ -21,14 +23,17 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
       What comparison.json holds: every sampled policy against random keys at its AKI.
 
     Raises:
-      UserError: unusable values, policies on different networks, another config.
+      UserError: unusable values, policies on different networks or that the table
+        could not tell apart, another config.
     """
+    _check(config)
     readings = _readings(config)
     models = _load(config["policy_runs"])
     model = models[0][1]
     frames = source.FrameSource(
         config["data"]["prepared"], config["split"], build.input_size(model.settings)
     )
+    curves.clips_of(frames, config["clip_length"])  # refuses single frames
     data = tables.data_digest(config["data"]["prepared"])
     inputs = {
         run: tables.digest(model, data, parts=model_file.PARTS)
@@ -40,7 +45,8 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
         return json.loads((folder / COMPARISON).read_text())
     with runs.locked(folder):
         found = _compare(config, models, frames, folder, readings) | {"run": run.hash}
-        files.write_atomically(folder / COMPARISON, json.dumps(found, indent=2) + "\n")
+        text = json.dumps(found, indent=2, allow_nan=False)
+        files.write_atomically(folder / COMPARISON, text + "\n")
         runs.mark_done(folder)
     return found
 
@@ -77,30 +83,31 @@ def _compare(config, models, frames, folder: Path, readings) -> dict[str, Any]:
     return {"hardware": times.hardware, "policies": policies}
 
 
+def _check(config) -> None:
+    checks.names(config, "policy_runs", "folders of trained policies")
+    checks.numbers(config, "fixed", 1, _LONGEST, whole=True)
+    for name in ("random", "thresholds"):
+        checks.numbers(config, name, 0, 1)
+    checks.at_least(config, "draws", 1)
+    checks.at_least(config, "seed", 0)
+    if config["clip_length"] < 0 or config["clip_length"] == 1:
+        raise UserError(
+            f"clip_length is {config['clip_length']}; expected 2 or more, or 0 for "
+            "whole videos; change --config.clip_length"
+        )
+    checks.one_of(config, "score_classes", iou.CLASS_SETS)
+    checks.one_of(config, "optimum_budget", rows.OPTIMUM_BUDGETS)
+
+
 def _readings(config) -> rows.Readings:
-    readings = rows.Readings(
+    return rows.Readings(
         config["score_classes"], config["count_first_frames"], config["optimum_budget"]
     )
-    for name, allowed in (
-        ("score_classes", iou.CLASS_SETS),
-        ("optimum_budget", rows.OPTIMUM_BUDGETS),
-    ):
-        if config[name] not in allowed:
-            raise UserError(
-                f"{name} is {config[name]!r}; expected {' or '.join(allowed)}; change "
-                f"--config.{name}"
-            )
-    return readings
 
 
 def _load(policy_runs) -> list[tuple[int, model_file.Model]]:
     """Load the policies, with their seeds; all must stand on the same N and F."""
-    if not policy_runs:
-        raise UserError(
-            "policy_runs is empty; expected folders of trained policies; set "
-            "--config.policy_runs"
-        )
-    models, first = [], None
+    models, first, named = [], None, {}
     for run in policy_runs:
         model = model_file.load(run, model_file.PARTS)
         name = tables.digest(model)
@@ -110,7 +117,15 @@ def _load(policy_runs) -> list[tuple[int, model_file.Model]]:
                 "policies trained from one flow run; evaluate them apart"
             )
         first = first or (run, name)
-        models.append((runs.read_run(run).config["seed"], model))
+        seed, eta = runs.read_run(run).config["seed"], model.settings["policy"]["eta"]
+        other = named.setdefault((eta, seed), run)
+        if len(named) == len(models):
+            raise UserError(
+                f"{other} and {run} are both policies of eta {eta:g} and seed {seed}; "
+                "expected one, as the table and the figure tell policies apart by "
+                "these; evaluate them apart"
+            )
+        models.append((seed, model))
     return models
 
 
@@ -130,7 +145,7 @@ def _against_random(videos, compared, label, readings) -> dict[str, Any]:
     return {
         "eta": found.eta,
         "seed": compared[label].seed,
-        "aki": found.aki,
+        "aki": found.aki if math.isfinite(found.aki) else None,  # JSON has no infinity
         "key_rate": found.key_rate,
         "key_rate_over_eta": found.key_rate / found.eta,
         "miou_over_random": found.difference and found.difference._asdict(),
