@@ -43,11 +43,13 @@ def score_frames(
     *,
     how: Prediction | None = None,
     batch_size: int = 16,
+    classes: str = "present",
 ) -> Score:
     """Score N on frames of a source at the given indices.
 
     Args:
       how: N predicts; None is N_task of N_feat, as key frames are predicted.
+      classes: that the mean IoU counts, see `iou.mean_iou`.
     """
     confusions = _frame_confusions(settings, how)
 
@@ -55,7 +57,7 @@ def score_frames(
         images, labels = frames.frames(index)
         return confusions(variables, images, labels)
 
-    return _summarise(matrices, indices, batch_size)
+    return _summarise(matrices, indices, batch_size, classes)
 
 
 @build.cached("segmenter")
@@ -90,15 +92,20 @@ def score_pairs(
     current: np.ndarray,
     *,
     batch_size: int = 16,
+    classes: str = "present",
 ) -> Score:
-    """Score the segmentation of `current` frames propagated from `keys`."""
+    """Score the segmentation of `current` frames propagated from `keys`.
+
+    Args:
+      classes: that the mean IoU counts, see `iou.mean_iou`.
+    """
 
     def matrices(index):
         images, labels = frames.frames(current[index])
         key_images, _ = frames.frames(keys[index])
         return _pair_confusions(settings)(variables, images, key_images, labels)
 
-    return _summarise(matrices, np.arange(len(keys)), batch_size)
+    return _summarise(matrices, np.arange(len(keys)), batch_size, classes)
 
 
 @build.cached("segmenter")
@@ -127,15 +134,16 @@ def _pair_confusions(settings):
     return jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))
 
 
-def _summarise(matrices, indices, batch_size) -> Score:
+def _summarise(matrices, indices, batch_size, classes) -> Score:
     """Sum confusion matrices over batches of one size; the last repeats its end."""
+    mean_iou = functools.partial(iou.mean_iou, classes=classes)
     total, per_frame = 0.0, []
     for start in range(0, len(indices), batch_size):
         index = indices[np.arange(start, start + batch_size).clip(max=len(indices) - 1)]
         found = jnp.asarray(matrices(index))[: len(indices) - start]
         total = total + np.asarray(found.sum(0), np.float64)
-        per_frame.append(np.asarray(jax.vmap(iou.mean_iou)(found)))
+        per_frame.append(np.asarray(jax.vmap(mean_iou)(found)))
     return Score(
-        float(iou.mean_iou(jnp.asarray(total, jnp.float32))),
+        float(mean_iou(jnp.asarray(total, jnp.float32))),
         float(np.concatenate(per_frame).mean()),
     )

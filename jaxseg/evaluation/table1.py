@@ -3,13 +3,14 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxseg import build, model_file
-from jaxseg.data import sampling, source
+from jaxseg.data import classes, sampling, source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import segmentation, speed, tables
+from jaxseg.evaluation import checks, segmentation, speed, tables
 from jaxseg.models import parameters
+from jaxseg.ops import iou
 from jaxseg.runtime import files, progress, runs
 
 TABLE_CSV = "table1.csv"
@@ -21,6 +22,7 @@ COLUMNS = (
     "flip",
     "parameters",
     "input",
+    "output_stride",
     "split",
     "frames",
     "miou",
@@ -30,35 +32,45 @@ COLUMNS = (
 )
 
 
+class _Network(NamedTuple):
+    """A network to be scored: where it comes from, and its frames at its size."""
+
+    run: str
+    model: model_file.Model
+    frames: source.FrameSource
+
+
 def evaluate(config: dict[str, Any], folder: str | Path) -> Path:
     """Score the networks that a resolved config names; return the path of the table.
 
     Raises:
       UserError: unusable values, files that hold no segmenter or flow network, classes
-        that the data do not have, another config.
+        or an output stride that a network does not have, another config.
     """
     _check(config)
-    models = {run: model_file.load(run, ["segmenter"]) for run in config["segmenters"]}
-    flow = config["flow_run"]
-    pair = model_file.load(flow, ["segmenter", "flow"]) if flow else None
-    inputs = {run: tables.digest(m, parts=["segmenter"]) for run, m in models.items()}
+    networks, pair = _networks(config), _pair_network(config)
+    inputs = {n.run: tables.digest(n.model, parts=["segmenter"]) for n in networks}
     inputs["data"] = tables.data_digest(config["data"]["prepared"])
+    pairs = None
     if pair is not None:
-        inputs["flow"] = tables.digest(pair)
+        inputs["flow"] = tables.digest(pair.model)
+        pairs = sampling.pair_indices(
+            pair.frames, config["seed"], 0, config["pairs"], config["max_gap"]
+        )
     runs.open_run(folder, config, "table1", inputs)
     path = Path(folder) / TABLE_CSV
     if runs.is_done(folder):
         return path
     with runs.locked(folder):
-        total = len(models) * len(config["scales"]) + (pair is not None)
+        total = len(networks) * len(config["scales"]) + (pair is not None)
         rows = []
         with progress.bar(total, 0, "table 1") as bar:
-            for run, model in models.items():
+            for network in networks:
                 for scales in config["scales"]:
-                    rows.append(_segmenter_row(config, run, model, tuple(scales)))
+                    rows.append(_segmenter_row(config, network, tuple(scales)))
                     bar.advance(1)
             if pair is not None:
-                rows.append(_flow_row(config, flow, pair))
+                rows.append(_flow_row(config, pair, pairs))
                 bar.advance(1)
         files.write_atomically(path, _text(rows))
         runs.mark_done(folder)
@@ -72,26 +84,75 @@ def read(path: str | Path) -> list[dict[str, str]]:
 
 
 def _check(config) -> None:
-    if not config["segmenters"]:
-        raise UserError(
-            "segmenters is empty; expected run folders or model files; set "
-            "--config.segmenters"
-        )
+    checks.names(config, "segmenters", "run folders or model files")
     scales = config["scales"]
-    if not scales or not all(row and min(row) > 0 for row in scales):
+    if not scales or not all(checks.is_numbers(row) and min(row) > 0 for row in scales):
         raise UserError(
             f"scales is {scales}; expected lists of numbers above 0, for example "
             "((1.0,), (1.25, 1.75)); change --config.scales"
         )
-    for name in ("frames", "pairs", "batch_size"):
-        if config[name] < 1:
+    for name in ("frames", "pairs", "max_gap", "batch_size"):
+        checks.at_least(config, name, 1)
+    for name in ("seed", "input_size", "output_stride"):
+        checks.at_least(config, name, 0)
+    checks.one_of(config, "score_classes", iou.CLASS_SETS)
+
+
+def _networks(config) -> list[_Network]:
+    found = []
+    for run in dict.fromkeys(config["segmenters"]):
+        model = model_file.load(run, ["segmenter"])
+        settings = model.settings | {"segmenter": _group(config, run, model)}
+        found.append(_network(config, run, model._replace(settings=settings)))
+    return found
+
+
+def _pair_network(config) -> _Network | None:
+    run = config["flow_run"]
+    if not run:
+        return None
+    return _network(config, run, model_file.load(run, ["segmenter", "flow"]))
+
+
+def _group(config, run, model) -> dict[str, Any]:
+    """Return the settings of N with the config's input size and output stride."""
+    group = dict(model.settings["segmenter"])
+    asked = {
+        name: config[name] for name in ("input_size", "output_stride") if config[name]
+    }
+    if "output_stride" in asked and not _output_stride(model.settings):
+        raise UserError(
+            f"output_stride is {config['output_stride']} and {run} holds "
+            f"{group['architecture']}, which has none; expected 0, its own; score it "
+            "apart from the others"
+        )
+    if asked:
+        try:
+            build.shapes({"segmenter": group | asked}, "segmenter")
+        except (TypeError, ValueError) as error:
+            values = " and ".join(f"{name} {value}" for name, value in asked.items())
             raise UserError(
-                f"{name} is {config[name]}; expected 1 or more; change --config.{name}"
-            )
+                f"{run} cannot have {values} ({error}); expected values that its "
+                "architecture allows; change --config.input_size or "
+                "--config.output_stride"
+            ) from error
+    return group | asked
 
 
-def _segmenter_row(config, run, model, scales) -> dict[str, Any]:
-    frames = _frames(config, model)
+def _network(config, run, model) -> _Network:
+    found = model.settings["segmenter"]["num_classes"]
+    if found != classes.NUM_CLASSES:
+        raise UserError(
+            f"{run} tells {found} classes apart; expected the {classes.NUM_CLASSES} of "
+            f"the data, {', '.join(classes.NAMES)}; fine-tune it on them first"
+        )
+    size = build.input_size(model.settings)
+    frames = source.FrameSource(config["data"]["prepared"], config["split"], size)
+    return _Network(run, model, frames)
+
+
+def _segmenter_row(config, network: _Network, scales) -> dict[str, Any]:
+    _, model, frames = network
     how = segmentation.Prediction(scales, config["flip"])
     score = segmentation.score_frames(
         model.settings,
@@ -100,24 +161,24 @@ def _segmenter_row(config, run, model, scales) -> dict[str, Any]:
         segmentation.spread_indices(len(frames), config["frames"]),
         how=how,
         batch_size=config["batch_size"],
+        classes=config["score_classes"],
     )
     images = frames.images(range(min(8, len(frames))))
     predict = segmentation.predict_fn(model.settings, how)
     seconds = speed.median_seconds(
         lambda image: predict(model.variables, image[None]), images
     )
-    return _row(config, "N", run, model, score, seconds) | {
+    return _row(config, "N", network, score, seconds) | {
         "scales": "+".join(f"{scale:g}" for scale in scales),
         "flip": config["flip"],
+        "output_stride": _output_stride(model.settings),
         "frames": min(config["frames"], len(frames)),
     }
 
 
-def _flow_row(config, run, model) -> dict[str, Any]:
-    frames = _frames(config, model)
-    keys, current = sampling.pair_indices(
-        frames, config["seed"], 0, config["pairs"], config["max_gap"]
-    ).T
+def _flow_row(config, network: _Network, pairs) -> dict[str, Any]:
+    _, model, frames = network
+    keys, current = pairs.T
     score = segmentation.score_pairs(
         model.settings,
         model.variables,
@@ -125,26 +186,23 @@ def _flow_row(config, run, model) -> dict[str, Any]:
         keys,
         current,
         batch_size=config["batch_size"],
+        classes=config["score_classes"],
     )
     images = frames.images(range(min(8, len(frames))))
     seconds = speed.non_key_seconds(model, images)
-    return _row(config, "F", run, model, score, seconds) | {
+    return _row(config, "F", network, score, seconds) | {
         "scales": "",
         "flip": "",
+        "output_stride": "",
         "frames": config["pairs"],
     }
 
 
-def _frames(config, model) -> source.FrameSource:
-    return source.FrameSource(
-        config["data"]["prepared"], config["split"], build.input_size(model.settings)
-    )
-
-
-def _row(config, network, run, model, score, seconds) -> dict[str, Any]:
-    part = {"N": "segmenter", "F": "flow"}[network]
+def _row(config, kind, network: _Network, score, seconds) -> dict[str, Any]:
+    run, model, _ = network
+    part = {"N": "segmenter", "F": "flow"}[kind]
     return {
-        "network": network,
+        "network": kind,
         "architecture": _name(model.settings[part]),
         "run": run,
         "parameters": parameters.count_parameters(model.variables[part]),
@@ -155,6 +213,11 @@ def _row(config, network, run, model, score, seconds) -> dict[str, Any]:
         "fps": f"{1 / seconds:.6g}",
         "hardware": speed.hardware(),
     }
+
+
+def _output_stride(settings) -> int | str:
+    """Return the output stride of N, "" where its architecture has none to choose."""
+    return getattr(build.segmenter_net(settings), "output_stride", "")
 
 
 def _name(group: dict[str, Any]) -> str:
