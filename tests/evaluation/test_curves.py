@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxseg.errors import UserError
 from jaxseg.evaluation import clips, curves, rows, specs
 from jaxseg.evaluation.speed import StepTimes
 
@@ -80,6 +81,28 @@ def test_first_frames_may_be_left_out_of_the_interval():
     assert alone["aki"] == np.inf  # no key but the first ones
     found = rows.against_random(VIDEOS, COMPARED, "sampled", 0, readings=readings)
     assert found.aki == pytest.approx((12 - 3) / (6 - 3))
+    assert found.difference is None  # random keys have an interval of 1, and none
+
+
+def test_optimum_has_each_number_of_chosen_keys_once():
+    """12 frames, 3 of them first: 9 / AKI keys, rounded, beside those 3."""
+    readings = rows.Readings(count_first_frames=False)
+    table = rows.rows(VIDEOS, COMPARED, "C", readings=readings)
+    best = [row for row in table if row["scheduler"] == "optimum"]
+    assert [row["keys"] for row in best] == [7, 6, 5, 4]
+    np.testing.assert_allclose([row["aki"] for row in best], [9 / 4, 3, 9 / 2, 9])
+    # In each video: 6 / AKI and 3 / AKI.
+    table = rows.rows(
+        VIDEOS, COMPARED, "C", readings=readings._replace(optimum_budget="video")
+    )
+    keys = [row["keys"] for row in table if row["scheduler"] == "optimum"]
+    assert keys == [8, 6, 5, 4]
+
+
+def test_comparison_of_a_point_without_an_interval_is_none():
+    readings = rows.Readings(count_first_frames=False)
+    found = rows.against_random(VIDEOS, COMPARED, "random", 1, readings=readings)
+    assert found.aki == np.inf and found.key_rate == 0 and found.difference is None
 
 
 def test_optimum_may_have_the_keys_of_every_video():
@@ -136,6 +159,8 @@ def test_csv_round_trip(tmp_path):
 class Frames:
     """What cutting into clips needs of a source."""
 
+    split = "C"
+
     def __init__(self, *lengths):
         starts = np.cumsum([0, *lengths])
         self.runs = [
@@ -158,3 +183,20 @@ def test_clips_are_equal_parts_without_a_frame_lost():
     ]
     assert [c.video for c in found] == ["000"] * 3 + ["011"] * 2
     assert [c.length for c in curves.clips_of(Frames(10, 7), 0)] == [10, 7]
+
+
+def test_no_clip_is_a_single_frame():
+    found = curves.clips_of(Frames(5, 3, 2, 4), 2)
+    assert [(c.start, c.length) for c in found] == [
+        (0, 2),
+        (2, 3),
+        (5, 3),
+        (8, 2),
+        (10, 2),
+        (12, 2),
+    ]
+
+
+def test_single_frames_are_refused():
+    with pytest.raises(UserError, match="split C has no run of two or more frames"):
+        curves.clips_of(Frames(1, 1), 0)

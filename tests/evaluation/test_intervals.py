@@ -11,6 +11,15 @@ def test_reads_a_curve_in_log_aki():
     assert np.isnan(intervals.at_aki(30.0, akis, values)).all()
 
 
+def test_infinite_intervals_are_no_points_of_a_curve():
+    akis, values = np.array([np.inf, 20.0, 5.0]), np.array([0.1, 0.4, 0.8])
+    assert intervals.at_aki(10.0, akis, values) == pytest.approx(0.6)
+    assert intervals.at_aki(20.0, akis, values) == pytest.approx(0.4)
+    for target in (30.0, np.inf):
+        assert np.isnan(intervals.at_aki(target, akis, values))
+    assert np.isnan(intervals.at_aki(5.0, akis[:1], values[:1]))
+
+
 def test_bootstrap_of_equal_differences_has_no_width():
     found = intervals.paired_bootstrap(np.full(5, 0.3), np.arange(1, 6))
     np.testing.assert_allclose(found, 0.3)
