@@ -14,8 +14,9 @@ network with each operation in its obvious form (lax convolutions), after checki
 both give the same result. `ratio` above 1 means that jaxseg's form is faster.
 
 Where torch is installed (jaxseg does not ask for it), it is timed in the same turns:
-eager, in inference mode, on all cores or the GPU, with the same weights and input,
-batch norm folded into the weights, images in channels_last. It must agree as well.
+eager, in inference mode, on the GPU or on one or all cores, whichever is faster, with
+the same weights and input, batch norm folded into the weights, images in channels_last.
+It must agree as well.
 `torch ratio` is torch's time over jaxseg's. Without torch its columns are empty.
 
 `cpu ratio` compares processor time, which other programs on the machine disturb less.

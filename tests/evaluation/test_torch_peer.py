@@ -198,6 +198,15 @@ def test_an_unknown_operation_is_named():
         ops.function(None, "cpu", node)
 
 
+@pytest.mark.parametrize(("sign", "expected"), [(1, 1), (-1, 2)])
+def test_torch_runs_on_one_or_all_cores(monkeypatch, sign, expected):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(program.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(program.Program, "_seconds", lambda _, count: sign * count)
+    program.Program(lambda _, x: x + 1, {}, (np.ones(3),))()
+    assert torch.get_num_threads() == expected
+
+
 def test_torch_that_is_not_there_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(program.Missing, match="torch is not installed"):

@@ -1,11 +1,12 @@
 """A network as a program of torch: the same weights, the same input, the same result.
 
-Eager, in inference mode, on all cores or on the GPU; batch norm is folded into the
-weights, and images are channels_last.
+Eager, in inference mode, on the GPU or on as many cores as are faster, one or all;
+batch norm is folded into the weights, and images are channels_last.
 """
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -46,9 +47,16 @@ class Program:
             index: ops.tensor(self._torch, self._device, np.asarray(x))
             for index, x in enumerate(inputs)
         }
+        self._threads = None
+        if self._device == "cpu":
+            # Where cores are shared, threads that wait for each other can take a
+            # hundred times as long as one.
+            self._threads = min({1, os.cpu_count() or 1}, key=self._seconds)
 
     def __call__(self) -> list[Any]:
         """Run the network to its end; return the leaves of its result."""
+        if self._threads:
+            self._torch.set_num_threads(self._threads)
         results = dict(self._inputs)
         with self._torch.inference_mode():
             for fn, reads, writes, done in self._steps:
@@ -62,6 +70,14 @@ class Program:
     def arrays(self) -> list[np.ndarray]:
         """Run the network; return the leaves of its result as arrays."""
         return [x.cpu().numpy() for x in self()]
+
+    def _seconds(self, threads: int) -> float:
+        """Return the time of the second of two runs."""
+        self._threads = threads
+        self()
+        begun = time.perf_counter()
+        self()
+        return time.perf_counter() - begun
 
     def _prepare(self, found: graph.Graph) -> list[_Step]:
         if not all(isinstance(x, graph.Node) for x in found.outputs):
@@ -80,10 +96,7 @@ class Program:
 
 
 def _find() -> tuple[Any, str]:
-    """Return torch, set to use the whole machine, and the device for it.
-
-    It is the kind of device that jax computes on.
-    """
+    """Return torch and the device for it, of the kind that jax computes on."""
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:
@@ -92,5 +105,4 @@ def _find() -> tuple[Any, str]:
         if not torch.cuda.is_available():
             raise Missing("torch does not see the device that jax computes on")
         return torch, "cuda"
-    torch.set_num_threads(os.cpu_count() or 1)
     return torch, "cpu"
