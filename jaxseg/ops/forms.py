@@ -1,7 +1,9 @@
 """Which of several equal forms operations take: the plain one, or the platform's.
 
 XLA is slow on a CPU at depthwise, transposed, 1x1 and few-channel convolutions by
-their obvious forms. Everything that chooses asks here, while it is traced.
+their obvious forms. Everything that chooses asks here, while it is traced. All of the
+other forms are for a CPU alone (`for_cpu`), but for that of 1x1 convolutions, which is
+left out only where the plain ones are asked for.
 """
 
 import contextlib

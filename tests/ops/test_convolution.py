@@ -30,6 +30,18 @@ def test_conv_equals_the_plain_convolution(kernel_size, channels, stride, size):
     np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "padding", ["SAME", "VALID", ((0, 0), (0, 0)), ((1, 2), (0, 3))]
+)
+def test_kernels_of_one_pixel_are_padded_as_others_are(stride, padding):
+    x, kernel = _normal(0, 2, 6, 7, 9), _normal(1, 1, 1, 9, 4)
+    y = convolution.conv(x, kernel, stride, padding)
+    expected = _plain(x, kernel, stride, padding)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("channels", [3, 9])
 def test_rate_spreads_the_kernel(channels):
     x, kernel = _normal(0, 1, 9, 7, channels), _normal(1, 3, 3, channels, 4)
