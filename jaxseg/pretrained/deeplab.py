@@ -5,7 +5,8 @@ Module names of ours are the variable scopes of theirs, so few rules do.
 
 from jaxseg.pretrained.rules import Rule, Skip, Table
 
-_NORM = {
+# Of slim's batch norm: their name of a leaf -> our collection and name.
+NORM = {
     "gamma": ("params", "scale"),
     "beta": ("params", "bias"),
     "moving_mean": ("batch_stats", "mean"),
@@ -35,7 +36,7 @@ def scope(source: str, target: str, part: str = "segmenter") -> tuple[Rule, ...]
             f"{source}/BatchNorm/{theirs}",
             f"{part}/{collection}/{target}/BatchNorm/{ours}",
         )
-        for theirs, (collection, ours) in _NORM.items()
+        for theirs, (collection, ours) in NORM.items()
     ]
     return tuple(leaves)
 

@@ -1,21 +1,15 @@
 """Names of DVSNet's checkpoint (XUSean0118/DVSNet), which has three networks in one."""
 
-from jaxseg.pretrained import flownet
+from jaxseg.pretrained import deeplab, flownet
 from jaxseg.pretrained.rules import Rule, Skip, Table
 
-_NORM = {
-    "gamma": ("params", "scale"),
-    "beta": ("params", "bias"),
-    "moving_mean": ("batch_stats", "mean"),
-    "moving_variance": ("batch_stats", "var"),
-}
 _SEGMENTER = (
     Rule("conv1/weights", "segmenter/params/conv1/kernel", ("bgr",)),
     Rule(r"((?:res|fc)\w+)/weights", r"segmenter/params/\1/kernel"),
     Rule(r"(fc\w+)/biases", r"segmenter/params/\1/bias"),
     *(
         Rule(rf"((?:bn|fc)\w+)/{theirs}", rf"segmenter/{collection}/\1/{ours}")
-        for theirs, (collection, ours) in _NORM.items()
+        for theirs, (collection, ours) in deeplab.NORM.items()
     ),
 )
 _DECISION = tuple(
