@@ -51,15 +51,10 @@ class DeepLabV2(segmenter.Segmenter):
         )
 
     def _branch(self, x: Array, rate: int, suffix: str, train: bool) -> Array:
-        x = vgg.Conv(self.hidden, padding=rate, rate=rate, name=f"fc6{suffix}")(x)
-        x = layers.Dropout(self.dropout)(x, train)
-        x = vgg.Conv(self.hidden, 1, padding=0, name=f"fc7{suffix}")(x)
-        x = layers.Dropout(self.dropout)(x, train)
-        return vgg.Conv(
-            self.num_classes,
-            1,
-            padding=0,
-            relu=False,
-            kernel_init=_SCORE_INIT,
-            name=f"fc8_voc12{suffix}",
-        )(x)
+        x = vgg.conv(self.hidden, f"fc6{suffix}", padding=rate, rate=rate)(x)
+        x = layers.Dropout(self.dropout)(nn.relu(x), train)
+        x = vgg.conv(self.hidden, f"fc7{suffix}", 1, padding=0)(x)
+        x = layers.Dropout(self.dropout)(nn.relu(x), train)
+        score = f"fc8_voc12{suffix}"
+        layer = vgg.conv(self.num_classes, score, 1, 0, kernel_init=_SCORE_INIT)
+        return layer(x)

@@ -48,10 +48,10 @@ class FCN(segmenter.Segmenter):
             raise ValueError(f"variant {self.variant!r}; expected one of: {known}")
         x = vgg.subtract(images, self.mean)
         pools = vgg.Body(self.width, "ceil", _BORDER, name="vgg16")(x)
-        x = vgg.Conv(self.hidden, 7, padding=0, name="fc6")(pools["pool5"])
-        x = layers.Dropout(self.dropout)(x, train)
-        x = vgg.Conv(self.hidden, 1, padding=0, name="fc7")(x)
-        x = layers.Dropout(self.dropout)(x, train)
+        x = pools["pool5"]
+        for name, size in (("fc6", 7), ("fc7", 1)):
+            x = nn.relu(vgg.conv(self.hidden, name, size, padding=0)(x))
+            x = layers.Dropout(self.dropout)(x, train)
         x, stride = self._score("score_fr", x), 32
         last = int(self.variant.partition("s")[0])
         for name in ("score_pool4", "score_pool3"):
@@ -82,9 +82,7 @@ class FCN(segmenter.Segmenter):
 
     def _score(self, name: str, x: Array) -> Array:
         zeros = nn.initializers.zeros
-        return vgg.Conv(
-            self.num_classes, 1, padding=0, relu=False, kernel_init=zeros, name=name
-        )(x)
+        return vgg.conv(self.num_classes, name, 1, padding=0, kernel_init=zeros)(x)
 
 
 def enlarge(x: Array, stride: int, offset: int, size: tuple[int, int]) -> Array:

@@ -33,13 +33,18 @@ def images_to_float(images: Array) -> Array:
 
 
 class Conv(nn.Module):
-    """Convolve with a square kernel; `padding` None means (kernel_size - 1) / 2."""
+    """Convolve with a square kernel.
+
+    `padding` is that of TensorFlow ("SAME") or the number of zeros on each side; None
+    means (kernel_size - 1) / 2.
+    """
 
     features: int
     kernel_size: int = 3
     stride: int = 1
     use_bias: bool = True
-    padding: str | None = "SAME"
+    padding: str | int | None = "SAME"
+    rate: int = 1
     kernel_init: Initializer = he_init
     bias_init: Initializer = nn.initializers.zeros
 
@@ -47,8 +52,12 @@ class Conv(nn.Module):
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        padding = self.padding or (((self.kernel_size - 1) // 2,) * 2,) * 2
-        x = convolution.conv(x, kernel, self.stride, padding=padding)
+        padding = self.padding
+        if padding is None:
+            padding = (self.kernel_size - 1) // 2
+        if isinstance(padding, int):
+            padding = ((padding, padding),) * 2
+        x = convolution.conv(x, kernel, self.stride, padding, self.rate)
         if self.use_bias:
             x = x + self.param("bias", self.bias_init, (self.features,))
         return x

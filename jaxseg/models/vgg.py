@@ -11,7 +11,6 @@ import numpy as np
 from jax import lax
 
 from jaxseg.models import layers, segmenter
-from jaxseg.ops import convolution
 from jaxseg.types import Array
 
 # Taken off RGB. The Caffe nets state the same as BGR.
@@ -21,26 +20,6 @@ TORCH_MEAN = (123.675, 116.28, 103.53)  # 255 (.485, .456, .406)
 _DEPTHS = (2, 2, 3, 3, 3)
 _WIDTHS = (64, 128, 256, 512, 512)
 _HE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-
-
-class Conv(nn.Module):
-    """Convolve with zeros around and a bias, and apply ReLU unless it is a score."""
-
-    features: int
-    kernel_size: int = 3
-    padding: int = 1
-    rate: int = 1
-    relu: bool = True
-    kernel_init: layers.Initializer = _HE
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        padding = ((self.padding, self.padding),) * 2
-        x = convolution.conv(x, kernel, padding=padding, rate=self.rate)
-        x = x + self.param("bias", nn.initializers.zeros, (self.features,))
-        return nn.relu(x) if self.relu else x
 
 
 class Body(nn.Module):
@@ -63,12 +42,13 @@ class Body(nn.Module):
             rate = 2 if self.pooling == "dense" and block == 5 else 1
             for index in range(1, depth + 1):
                 is_first = (block, index) == (1, 1)
-                x = Conv(
+                x = conv(
                     max(1, round(width * self.width)),
+                    f"conv{block}_{index}",
                     padding=self.padding if is_first else rate,
                     rate=rate,
-                    name=f"conv{block}_{index}",
                 )(x)
+                x = nn.relu(x)
             x = _pool(x, self.pooling, block)
             maps[f"pool{block}"] = x
         return maps
@@ -95,11 +75,29 @@ class Classifier(segmenter.Segmenter):
         x = subtract(images, self.mean)
         x = Body(self.width, "floor", name="vgg16")(x)["pool5"]
         x = _pool_to(_pool_to(x, 7, 1), 7, 2)
-        x = Conv(self.hidden, 7, padding=0, name="fc6")(x)
-        x = layers.Dropout(self.dropout)(x, train)
-        x = Conv(self.hidden, 1, padding=0, name="fc7")(x)
-        x = layers.Dropout(self.dropout)(x, train)
-        return Conv(self.num_classes, 1, padding=0, relu=False, name="fc8")(x)
+        for name, size in (("fc6", 7), ("fc7", 1)):
+            x = nn.relu(conv(self.hidden, name, size, padding=0)(x))
+            x = layers.Dropout(self.dropout)(x, train)
+        return conv(self.num_classes, "fc8", 1, padding=0)(x)
+
+
+def conv(
+    features: int,
+    name: str,
+    kernel_size: int = 3,
+    padding: int = 1,
+    rate: int = 1,
+    kernel_init: layers.Initializer = _HE,
+) -> layers.Conv:
+    """Make a layer with the padding of Caffe: zeros on each side."""
+    return layers.Conv(
+        features,
+        kernel_size,
+        padding=padding,
+        rate=rate,
+        kernel_init=kernel_init,
+        name=name,
+    )
 
 
 def subtract(images: Array, mean: tuple[float, float, float]) -> Array:
