@@ -22,7 +22,7 @@ from jaxseg.models import (
     vgg,
 )
 from jaxseg.ops import forms, iou, resize
-from jaxseg.types import PRNGKey, Variables
+from jaxseg.types import Array, PRNGKey, Variables
 
 SEGMENTERS = {
     "deeplab_v3plus": deeplab_v3plus.DeepLabV3Plus,
@@ -155,35 +155,54 @@ def decision_net(settings: Mapping[str, Any]) -> decision.DecisionNet:
     return decision.DecisionNet(**_fields(settings["decision"]))
 
 
+def flow_frame_fn(settings: Mapping[str, Any]) -> Callable[[Array], Array]:
+    """Return how a frame [H, W, 3] becomes one of the size that F takes.
+
+    The mean over pixels where it becomes smaller; where features are propagated on the
+    grid of the flow, as in DVSNet, what the rule of N samples.
+    """
+    size, net = input_size(settings, "flow"), segmenter_net(settings)
+    if net.PROPAGATES_ON == "features":
+        return functools.partial(resize.shrink, size=size)
+    return lambda image: resize.resize_bilinear(
+        image.astype(jnp.float32), size, net.RULE
+    )
+
+
 @cached("segmenter", "flow")
 def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
-    """Return deep feature flow on posteriors (section 3.1) with these networks.
+    """Return deep feature flow (section 3.1) with these networks.
 
-    N_feat gives the softmax posterior at the decoder grid; F runs at its own input
-    size; its flow and scale fields are resized to the posterior's grid; N_task
+    N_feat gives what the segmenter propagates, a posterior or logits, at its own grid;
+    F runs at its own input size; the features are warped at their grid or at that of
+    the flow, as the class of the segmenter says (see `segmenter.Segmenter`); N_task
     upsamples to the segmenter's input size and takes the argmax. Variables are those
     of a `Model`.
     """
-    label_size = _size(settings["segmenter"]["input_size"])
-    flow_size = _size(settings["flow"]["input_size"])
-    border = settings["flow"]["border"]
+    label_size, border = input_size(settings), settings["flow"]["border"]
     net, flow = segmenter_net(settings), flow_net(settings)
+    flow_frame = flow_frame_fn(settings)
+    propagate = functools.partial(flownet.propagate, border=border)
+    if net.PROPAGATES_ON == "flow":
+        propagate = functools.partial(
+            flownet.propagate_on_flow_grid, rule=net.RULE, border=border
+        )
 
     def feature_fn(variables, image):
         return net.apply(variables["segmenter"], image[None], method=net.features)[0]
 
     def task_fn(variables, features):
-        return segmenter.labels(features, label_size)
+        return net.labels(features, label_size)
 
     # Half of F's encoder on a CPU is its first convolution, so there a view is its
     # answer. Elsewhere that would cost more memory traffic than it saves.
     embed = forms.for_cpu() and flow.prepares_alone
 
     def view_fn(variables, image):
-        image = resize.shrink(image, flow_size)
+        frame = flow_frame(image)
         if not embed:
-            return image
-        return flow.apply(variables["flow"], image[None], method=flow.embed)[0]
+            return frame
+        return flow.apply(variables["flow"], frame[None], method=flow.embed)[0]
 
     def motion_fn(variables, view, key_view):
         method = flow.compare if embed else None
@@ -198,7 +217,7 @@ def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
         view_fn=view_fn,
         motion_fn=motion_fn,
         deviation_fn=lambda motion: motion.deviation,
-        propagate_fn=functools.partial(flownet.propagate, border=border),
+        propagate_fn=propagate,
     )
 
 

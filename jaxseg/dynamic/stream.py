@@ -100,16 +100,23 @@ def segment_frame(
         stream.memory,
     )
 
-    def key(_):
+    def key():
         features = framework.feature_fn(variables, image)
-        fresh = scheduler.start(params.scheduler)
-        return features, (view, features, fresh)
+        return view, features, scheduler.start(params.scheduler)
 
-    def non_key(_):
-        features = framework.propagate_fn(motion, stream.key_features)
-        return features, (stream.key_view, stream.key_features, remembered)
+    def non_key():
+        return stream.key_view, stream.key_features, remembered
 
-    features, kept = jax.lax.cond(decision.action, key, non_key, None)
+    kept = jax.lax.cond(decision.action, key, non_key)
+    # What is propagated may have another grid than the key features.
+    prediction = jax.lax.cond(
+        decision.action,
+        lambda features: framework.task_fn(variables, features),
+        lambda features: framework.task_fn(
+            variables, framework.propagate_fn(motion, features)
+        ),
+        kept[1],
+    )
     moved = State(
         frame=state.frame + 1,
         key_frame=jnp.where(decision.action, state.frame, state.key_frame),
@@ -118,7 +125,7 @@ def segment_frame(
         done=state.done,
     )
     step = StreamStep(
-        prediction=framework.task_fn(variables, features),
+        prediction=prediction,
         decision=decision,
         expert=observation.expert,
         key_distance=observation.key_distance,

@@ -11,7 +11,6 @@ import numpy as np
 from jaxseg import build, dynamic, model_file
 from jaxseg.dynamic import pairs
 from jaxseg.evaluation import specs, tables
-from jaxseg.models import segmenter
 from jaxseg.ops import iou
 
 
@@ -61,11 +60,12 @@ def key_confusions(model: model_file.Model, episode: dynamic.Episode) -> np.ndar
 
 @build.cached("segmenter")
 def _key_confusions(settings):
-    size, classes = build.input_size(settings), settings["segmenter"]["num_classes"]
+    net, size = build.segmenter_net(settings), build.input_size(settings)
 
     def one(features_and_target):
         features, target = features_and_target
-        return iou.confusion(segmenter.labels(features, size), target, classes)
+        prediction = net.labels(features, size)
+        return iou.confusion(prediction, target, settings["segmenter"]["num_classes"])
 
     return jax.jit(lambda *arrays: jax.lax.map(one, arrays, batch_size=16))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build, dynamic
-from jaxseg.models import multiscale, segmenter
+from jaxseg.models import multiscale
 from jaxseg.ops import iou
 
 
@@ -72,12 +72,13 @@ def predict_fn(settings: dict[str, Any], how: Prediction | None = None):
     def predict(variables, images):
         if how is None:
             apply = functools.partial(net.apply, method=net.features)
-            return segmenter.labels(apply(variables["segmenter"], images), size)
+            return net.labels(apply(variables["segmenter"], images), size)
         posterior = multiscale.probabilities(
             functools.partial(net.apply, variables["segmenter"]),
             images,
             how.scales,
             how.flip,
+            net.RULE,
         )
         return posterior.argmax(-1).astype(jnp.uint8)
 

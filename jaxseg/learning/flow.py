@@ -1,5 +1,6 @@
 """Train the flow network F with N frozen, on the segmentation that it propagates."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ def trainer(
     options: Options,
     tx: optax.GradientTransformation,
     *,
-    start: Variables | None = None,
+    start: Callable[[], Variables],
     seed: int,
     num_devices: int | None = None,
     how: str = "pmap",
@@ -51,23 +52,22 @@ def trainer(
     """Return the trainer of F.
 
     Pairs are 1 to `max_gap` frames apart, the key first; the loss is the cross-entropy
-    of the propagated posterior (Deep Feature Flow with N frozen; section 4.2). For the
+    of the propagated features (Deep Feature Flow with N frozen; section 4.2). For the
     first `warmup_steps` the current frame is the key one moved by a known random smooth
     motion, and the loss is the end-point error, summed over the five levels of F.
 
     Args:
       model: settings of segmenter and flow; variables of the segmenter.
-      start: variables of F before the first update, fresh ones if None.
+      start: draws the variables of F before the first update.
     """
     settings, frozen = model.settings, dict(model.variables)
-    size = build.input_size(settings)
-    framework, net = build.framework(settings), build.flow_net(settings)
-    flow_size = build.input_size(settings, "flow")
+    framework, flow_frame = build.framework(settings), build.flow_frame_fn(settings)
+    net, segmenter_net = build.flow_net(settings), build.segmenter_net(settings)
     rng = jax.random.key(seed)
     frozen = parallel.place(frozen, num_devices)
 
     def init_fn():
-        state = train_state.create(start or build.init(settings, "flow", seed), tx)
+        state = train_state.create(start(), tx)
         return parallel.place(state, num_devices)
 
     def batch_fn(step):
@@ -88,18 +88,17 @@ def trainer(
     def propagated_loss(params, frozen, batch, rng):
         variables = {**frozen, "flow": params}
 
-        def scores(current, key):
-            features = dynamic.propagate_image(framework, variables, current, key)
-            return segmenter.task(features, size)
+        def propagate(current, key):
+            return dynamic.propagate_image(framework, variables, current, key)
 
-        propagated = jax.vmap(scores)(batch.current, batch.key)
-        return losses.posterior_cross_entropy(propagated, batch.labels)
+        propagated = jax.vmap(propagate)(batch.current, batch.key)
+        return segmentation_loss(segmenter_net, propagated, batch.labels)
 
     def warmup_loss(params, frozen, batch, rng):
         def error(index, image):
-            key = resize.shrink(image, flow_size)
+            key = flow_frame(image)
             true = random_flow(
-                jax.random.fold_in(rng, index), flow_size, options.warmup_motion
+                jax.random.fold_in(rng, index), key.shape[:2], options.warmup_motion
             )
             moved = warp.warp(key, true)  # moved(p) = key(p + true(p))
             levels = net.apply(params, moved[None], key[None], method=net.pyramid)
@@ -139,6 +138,21 @@ def trainer(
         )._asdict()
 
     return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")
+
+
+def segmentation_loss(
+    net: segmenter.Segmenter, features: Array, labels: Array
+) -> Array:
+    """Return the cross-entropy of propagated features, upsampled as `net` does.
+
+    Args:
+      features: [..., h, w, C], probabilities or logits as `net.POSTERIOR` says.
+      labels: [..., H, W]; 255 is ignored.
+    """
+    scores = net.task(features, labels.shape[-2:])
+    if net.POSTERIOR:
+        return losses.posterior_cross_entropy(scores, labels)
+    return losses.cross_entropy(scores, labels)
 
 
 def random_flow(rng: PRNGKey, size: tuple[int, int], motion: float) -> Array:

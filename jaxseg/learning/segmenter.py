@@ -1,6 +1,6 @@
 """Train the image segmentation network N."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,6 @@ from jaxseg.data import augment, sampling, source
 from jaxseg.evaluation import segmentation
 from jaxseg.learning import losses, train_state
 from jaxseg.learning.loop import Trainer
-from jaxseg.ops import resize
 from jaxseg.runtime import parallel
 from jaxseg.types import Variables
 
@@ -34,7 +33,7 @@ def trainer(
     batch_size: int,
     eval_frames: int,
     label_weights: Sequence[float] = (),
-    start: Variables | None = None,
+    start: Callable[[], Variables],
     freeze_batch_norm: bool = False,
     seed: int,
     num_devices: int | None = None,
@@ -48,7 +47,7 @@ def trainer(
     Args:
       frames, held_out: where training and validation frames come from.
       eval_frames: evenly spaced held-out frames that the mean IoU is measured on.
-      start: variables before the first update, fresh ones if None.
+      start: draws the variables before the first update.
       freeze_batch_norm: normalise by the statistics at the start, which stay (DeepLab's
         `fine_tune_batch_norm` off; for batches below 12).
     """
@@ -56,7 +55,7 @@ def trainer(
     rng = jax.random.key(seed)
 
     def init_fn():
-        variables = start or build.init(settings, "segmenter", seed)
+        variables = start()
         state = train_state.create(
             variables["params"], tx, variables.get("batch_stats", {})
         )
@@ -81,9 +80,9 @@ def trainer(
                 mutable=["batch_stats"],
                 rngs={"dropout": jax.random.fold_in(rng, batch.index[0])},
             )
-            logits = resize.resize_bilinear(logits, batch.labels.shape[-2:])
+            scores = net.task(logits, batch.labels.shape[-2:])
             loss = losses.cross_entropy(
-                logits, batch.labels, label_weights=label_weights
+                scores, batch.labels, label_weights=label_weights
             )
             return loss, updated.get("batch_stats", {})
 

@@ -7,7 +7,6 @@ B examples, H x W pixels, h x w logits, C classes. Source: XUSean0118/DVSNet
 import flax.linen as nn
 
 from jaxseg.models import layers, segmenter, vgg
-from jaxseg.ops import convolution
 from jaxseg.types import Array
 
 _MEAN = (123.68, 116.779, 103.939)  # RGB
@@ -24,11 +23,15 @@ class DeepLabFast(segmenter.Segmenter):
 
     TensorFlow's padding puts pixel i of the logits at pixel 16 i of the image, so they
     cover images of 16 n + 1 pixels corner to corner; for the even sizes of DVSNet the
-    resizing that fits is the "legacy" rule of `ops.resize`. `bn_momentum` 0 keeps the
-    source's 0.999. `units` is the number of residual units in each stage.
+    resizing that fits, and that of the source, is the "legacy" rule of `ops.resize`.
+    `bn_momentum` 0 keeps the source's 0.999. `units` is the number of residual units in
+    each stage.
     """
 
     HEAD = ("fc_out",)
+    RULE = "legacy"
+    POSTERIOR = False
+    PROPAGATES_ON = "flow"
 
     num_classes: int = 19
     width: float = 1.0
@@ -62,7 +65,7 @@ class DeepLabFast(segmenter.Segmenter):
         ]
         x = self._conv_norm(sum(branches), "fc_oooo", "fc_oooo_bn", 256, train=train)
         maps["fc_oooo_bn"] = x
-        maps["fc_out"] = _Conv(self.num_classes, name="fc_out")(x)
+        maps["fc_out"] = _conv(self.num_classes, "fc_out")(x)
         return maps
 
     def _unit(self, x, name, width, stage, index, train):
@@ -94,7 +97,7 @@ class DeepLabFast(segmenter.Segmenter):
         train=False,
     ):
         features = max(1, round(features * self.width))
-        x = _Conv(features, kernel_size, stride, rate, use_bias, name=conv)(x)
+        x = _conv(features, conv, kernel_size, stride, rate, use_bias)(x)
         return nn.BatchNorm(
             use_running_average=not train,
             epsilon=_EPSILON,
@@ -103,24 +106,17 @@ class DeepLabFast(segmenter.Segmenter):
         )(x)
 
 
-class _Conv(nn.Module):
-    """Convolve, padded as TensorFlow does."""
-
-    features: int
-    kernel_size: int = 1
-    stride: int = 1
-    rate: int = 1
-    use_bias: bool = False
-    kernel_init: layers.Initializer = nn.initializers.xavier_uniform()
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        x = convolution.conv(x, kernel, self.stride, rate=self.rate)
-        if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,))
-        return x
+def _conv(features, name, kernel_size=1, stride=1, rate=1, use_bias=False):
+    """Return a convolution, padded as TensorFlow does and drawn as by slim."""
+    return layers.Conv(
+        features,
+        kernel_size,
+        stride,
+        use_bias,
+        rate=rate,
+        kernel_init=nn.initializers.xavier_uniform(),
+        name=name,
+    )
 
 
 def _head_branches() -> list[tuple[str, int, int]]:

@@ -47,15 +47,24 @@ def propagate(motion: FlowOutput, features: Array, *, border: str = "clamp") -> 
     return fusion.materialise(warped)
 
 
-def propagate_on_flow_grid(motion: FlowOutput, features: Array) -> Array:
+def propagate_on_flow_grid(
+    motion: FlowOutput, features: Array, *, rule: str, border: str = "clamp"
+) -> Array:
     """Warp and scale key features [H, W, C] on the grid of the flow: [h, w, C].
 
     As DVSNet does (tools/flow_utils.py, inference.py): the features are brought to the
-    flow, not the flow to the features, by TensorFlow's legacy rule. So is the result
-    to the image, by `resize.resize_bilinear(x, size, "legacy")`.
+    flow, not the flow to the features.
+
+    Args:
+      motion: of one pair, no batch axis.
+      rule: of `resize.resize_bilinear`, "legacy" in DVSNet.
+      border: see `warp.warp`.
     """
-    features = resize.resize_bilinear(features, motion.flow.shape[:2], "legacy")
-    return fusion.materialise(warp.warp(features, motion.flow) * motion.scale)
+    features = resize.resize_bilinear(features, motion.flow.shape[:2], rule)
+    warped = warp.warp(features, motion.flow, border)
+    if motion.scale is not None:
+        warped = warped * motion.scale
+    return fusion.materialise(warped)
 
 
 def full_flow(

@@ -14,25 +14,37 @@ class Segmenter(nn.Module):
     """What every segmentation network has in common.
 
     A subclass maps `images` [B, H, W, 3], RGB in 0..255, and `train` to logits
-    [B, h, w, C] on a grid of its own that covers the image corner to corner.
+    [B, h, w, C] on a grid of its own, and says how its source treats them.
     """
 
     # Modules that depend on the number of classes.
     HEAD = ("logits",)
+    # How features lie on the image, see `resize.RULES`: "corners" where the outermost
+    # ones belong to the outermost pixels.
+    RULE = "corners"
+    # Features are probabilities; logits where not.
+    POSTERIOR = True
+    # The grid on which they are propagated: their own ("features"), to which the flow
+    # is resized, or that of the flow ("flow"), to which they are.
+    PROPAGATES_ON = "features"
 
     def features(self, images: Array) -> Array:
-        """Return the posterior [B, h, w, C] of `images`: N_feat, in inference mode."""
+        """Return N_feat of `images`, [B, h, w, C], in inference mode.
+
+        The posterior, unless POSTERIOR is off.
+        """
         return nn.softmax(self(images), axis=-1)
 
+    @classmethod
+    def task(cls, features: Array, size: tuple[int, int]) -> Array:
+        """Return scores [..., H, W, C] of `features` [..., h, w, C]: N_task.
 
-def task(features: Array, size: tuple[int, int]) -> Array:
-    """Return scores [..., H, W, C] of `features` [..., h, w, C]: N_task.
+        Upsampling to `size` by RULE; the label is the argmax of the last axis. The
+        features may have been propagated, and lie on another grid than N's.
+        """
+        return resize.resize_bilinear(features, size, cls.RULE)
 
-    Align-corners upsampling to `size`; the label is the argmax of the last axis.
-    """
-    return resize.resize_bilinear(features, size)
-
-
-def labels(features: Array, size: tuple[int, int]) -> Array:
-    """Return the class map uint8 [..., H, W] of features [..., h, w, C]."""
-    return task(features, size).argmax(-1).astype(jnp.uint8)
+    @classmethod
+    def labels(cls, features: Array, size: tuple[int, int]) -> Array:
+        """Return the class map uint8 [..., H, W] of features [..., h, w, C]."""
+        return cls.task(features, size).argmax(-1).astype(jnp.uint8)

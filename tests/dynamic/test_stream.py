@@ -54,3 +54,33 @@ def test_features_are_computed_on_keys_only():
         stream, _ = step(params, jax.random.key(0), stream, image)
     jax.effects_barrier()
     assert len(calls) == 5  # frames 0, 5, 10, 15, 20
+
+
+def test_propagated_features_may_lie_on_another_grid():
+    plain = fakes.FRAMEWORK
+
+    def propagate(motion, features):
+        return jnp.stack([plain.propagate_fn(motion, features)] * 2)
+
+    framework = plain._replace(
+        propagate_fn=propagate,
+        task_fn=lambda variables, x: plain.task_fn(variables, jnp.mean(x)),
+    )
+    images = fakes.clip(4, 12).images
+    predictions = [
+        _predictions(each, dynamic.fixed_interval(), jnp.int32(4), images)
+        for each in (plain, framework)
+    ]
+    np.testing.assert_allclose(*predictions, rtol=1e-6)
+    assert len(set(predictions[0])) > 3
+
+
+def _predictions(framework, scheduler, scheduler_params, images):
+    params = fakes.params(scheduler_params)
+    step = jax.jit(functools.partial(dynamic.segment_frame, framework, scheduler))
+    stream, first = dynamic.open_stream(framework, scheduler, params, images[0])
+    found = [float(first)]
+    for image in images[1:]:
+        stream, result = step(params, jax.random.key(0), stream, image)
+        found.append(float(result.prediction))
+    return found

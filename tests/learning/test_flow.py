@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.learning import flow
+from jaxseg.models import deeplab_fast, deeplab_v3plus
 from jaxseg.ops import warp
 
 
@@ -28,3 +29,24 @@ def test_known_motion_undoes_itself_in_the_stated_direction():
     true = jnp.zeros((33, 33, 2)).at[..., 0].set(3.0)
     moved = warp.warp(key, true)
     np.testing.assert_allclose(moved[:, :-3], key[:, 3:], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("net", "of_probabilities"),
+    [
+        (deeplab_v3plus.DeepLabV3Plus(num_classes=3), lambda x: 0.7 * x),
+        (deeplab_fast.DeepLabFast(num_classes=3), lambda x: jnp.log(x) + 5),
+    ],
+    ids=["posterior", "logits"],
+)
+def test_loss_of_uniform_features_is_the_logarithm_of_their_probability(
+    net, of_probabilities
+):
+    features = of_probabilities(jnp.array([0.5, 0.4, 0.1]))
+    features = jnp.broadcast_to(features, (2, 3, 4, 3))
+    labels = np.full((2, 6, 8), 1, np.uint8)
+    labels[0] = 2
+    labels[1, 0] = 255
+    expected = -(48 * np.log(0.1) + 40 * np.log(0.4)) / 88
+    loss = flow.segmentation_loss(net, features, labels)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)

@@ -54,3 +54,11 @@ def test_features_are_the_logits(fill):
     logits, features = run(variables)
     np.testing.assert_array_equal(features, logits)
     assert features.sum(-1).std() > 1e-3
+
+
+def test_scores_are_enlarged_by_the_rule_of_the_source():
+    # Pixel i of the features is pixel 2 i of the image, and the last one is repeated.
+    features = np.array([[0.0, 2.0], [4.0, 6.0]], np.float32)[..., None]
+    scores = deeplab_fast.DeepLabFast.task(features, (4, 4))
+    np.testing.assert_allclose(scores[0, :, 0], [0, 1, 2, 2])
+    np.testing.assert_allclose(scores[:, 3, 0], [2, 4, 6, 6])

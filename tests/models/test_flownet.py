@@ -239,7 +239,7 @@ def test_features_are_brought_to_the_grid_of_the_flow():
     key = jnp.arange(8.0).reshape(2, 4, 1)
     flow = jnp.broadcast_to(jnp.array([1.0, 0.0]), (4, 8, 2))
     motion = flownet.FlowOutput(flow, jnp.full((4, 8, 1), 3.0), jnp.zeros(()))
-    found = flownet.propagate_on_flow_grid(motion, key)
+    found = flownet.propagate_on_flow_grid(motion, key, rule="legacy")
     # Legacy resizing halves the steps and repeats the last pixel; then one to the left.
     row = [0.5, 1, 1.5, 2, 2.5, 3, 3, 3]
     np.testing.assert_allclose(found[0, :, 0], 3 * np.array(row), atol=1e-6)
@@ -250,3 +250,6 @@ def test_without_scale_head_features_are_warped_alone():
     flow = jnp.broadcast_to(jnp.array([0.0, 1.0]), (3, 4, 2))
     motion = flownet.FlowOutput(flow, None, jnp.zeros(()))
     np.testing.assert_allclose(flownet.propagate(motion, key)[:2], key[1:], atol=1e-6)
+    zero = flownet.propagate_on_flow_grid(motion, key, rule="legacy", border="zero")
+    expected = np.concatenate([key[1:], np.zeros((1, 4, 1))])
+    np.testing.assert_allclose(zero, expected, atol=1e-6)

@@ -47,6 +47,16 @@ def test_posteriors_are_averaged_over_scales_and_mirrors():
     assert np.abs(found - straight).max() > 0.01
 
 
+def test_logits_are_enlarged_by_the_rule_of_their_network():
+    images = IMAGES[:, :32, :40]
+    found = multiscale.probabilities(network, images, rule="legacy")
+    logits = resize.resize_bilinear(
+        network(images.astype(np.float32)), (32, 40), "legacy"
+    )
+    np.testing.assert_allclose(found, jax.nn.softmax(logits), atol=1e-6)
+    assert np.abs(found - multiscale.probabilities(network, images)).max() > 0.01
+
+
 def test_a_network_blind_to_scale_gives_the_same_at_every_scale():
     ramp = np.linspace(0, 255, 33 * 41 * 3, dtype=np.float32).reshape(1, 33, 41, 3)
     blind = lambda images: images @ MATRIX

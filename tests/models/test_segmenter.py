@@ -100,7 +100,7 @@ def test_posterior_sums_to_one(posterior):
 
 
 def test_task_keeps_the_corners(posterior):
-    scores = segmenter.task(posterior, (49, 49))
+    scores = segmenter.Segmenter.task(posterior, (49, 49))
     assert scores.shape == (2, 49, 49, 5)
     np.testing.assert_allclose(scores[:, ::48, ::48], posterior[:, ::12, ::12])
 

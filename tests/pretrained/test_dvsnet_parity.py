@@ -1,10 +1,11 @@
-"""DVSNet's three networks and its propagation against what its own code computed."""
+"""DVSNet's networks in our framework against what its own code computed."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build
-from jaxseg.models import flownet, vgg
+from jaxseg.models import vgg
 from jaxseg.ops import resize
 from tests.pretrained import parity
 
@@ -20,8 +21,8 @@ def _places(height, width, overlap):
     return [(row, column) for row in rows for column in columns]
 
 
-def _merged(scores, size, overlap):
-    """Return label map and highest score of a frame from scores of its regions.
+def _merged(labels, highest, size, overlap):
+    """Return label map and highest score of a frame from those of its regions.
 
     A later region wins where its score is higher. The source forgets to keep the
     score, though not the label, of the last one where it meets the region above.
@@ -29,64 +30,91 @@ def _merged(scores, size, overlap):
     label = np.zeros(size, np.uint8)
     best = np.full(size, -np.inf, np.float32)
     for index, place in enumerate(_places(*size, overlap)):
-        high = scores[index].max(-1)
-        wins = high > best[place]
-        label[place] = np.where(wins, scores[index].argmax(-1), label[place])
+        wins = highest[index] > best[place]
+        label[place] = np.where(wins, labels[index], label[place])
         if index == 3:
             wins[: 2 * overlap, 2 * overlap :] = False
-        best[place] = np.where(wins, high, best[place])
+        best[place] = np.where(wins, highest[index], best[place])
     return label[None, :, :, None], best[None, :, :, None]
+
+
+def _with_sizes(settings, region):
+    """Return settings for regions of another size, which F sees at half of it."""
+    half = tuple(side // 2 for side in region)
+    sizes = {"segmenter": tuple(region), "flow": half}
+    return settings | {
+        part: settings[part] | {"input_size": size} for part, size in sizes.items()
+    }
+
+
+def _propagate(settings):
+    """Return what the framework makes of frames of a region and their key frames."""
+    framework = build.framework(settings)
+    net, size = build.segmenter_net(settings), build.input_size(settings)
+
+    def one(variables, current, key):
+        views = [framework.view_fn(variables, image) for image in (current, key)]
+        motion = framework.motion_fn(variables, *views)
+        plain = motion._replace(scale=jnp.ones_like(motion.scale))
+        features = framework.feature_fn(variables, key)
+        scaled = framework.propagate_fn(motion, features)
+        found = {
+            "feature": framework.deviation_fn(motion),
+            "flow": motion.flow,
+            "scale": motion.scale,
+            "warp": framework.propagate_fn(plain, features),
+            "scaled": scaled,
+        }
+        labels = {
+            "pair": framework.task_fn(variables, scaled),
+            "key": framework.task_fn(variables, features),
+            "current": framework.task_fn(
+                variables, framework.feature_fn(variables, current)
+            ),
+        }
+        highest = {
+            name: net.task(x, size).max(-1)
+            for name, x in (("pair", scaled), ("key", features))
+        }
+        return features, found, labels, highest
+
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))
 
 
 def test_every_output_is_that_of_the_source(shared, tmp_path):
     case = parity.open_case(shared, "dvsnet")
     model, report = parity.converted(case, "dvsnet", tmp_path)
     assert report.parameters == 67_267_672 and not report.skipped
-    size, overlap = case.manifest["config"]["input_size"], 32
-    regions = [
-        _regions(case.inputs[f"frame_{i}"].astype(np.float32), overlap) for i in (0, 1)
-    ]
-    segmenter = build.segmenter_net(model.settings)
+    config = case.manifest["config"]
+    overlap = config["overlap"]
+    settings = _with_sizes(model.settings, config["region"])
+    size, variables = config["input_size"], model.variables
+    regions = [_regions(case.inputs[f"frame_{i}"], overlap) for i in (0, 1)]
+    net = build.segmenter_net(settings)
 
     @jax.jit
-    def segment(variables, images):
-        maps = segmenter.apply(variables, images, method="endpoints")
-        return maps, resize.resize_bilinear(maps["fc_out"], images.shape[1:3], "legacy")
+    def inside(variables, images):
+        return net.apply(variables["segmenter"], images, method="endpoints")
 
     @jax.jit
-    def compare(variables, current, key, features):
-        half = tuple(side // 2 for side in current.shape[1:3])
-        views = [resize.resize_bilinear(x, half, "legacy") for x in (current, key)]
-        motion = build.flow_net(model.settings).apply(variables["flow"], *views)
-        plain = motion._replace(scale=motion.scale[..., :1] * 0 + 1)
-        decision = build.decision_net(model.settings)
-        propagate = jax.vmap(flownet.propagate_on_flow_grid)
-        scaled = propagate(motion, features)
-        found = {
-            "feature": motion.deviation,
-            "feature_4x8": resize.resize_bilinear(motion.deviation, (4, 8), "legacy"),
-            "flow": motion.flow,
-            "scale": motion.scale,
-            "score": decision.apply(variables["decision"], motion.deviation)[:, None],
-            "warp": propagate(plain, features),
-            "scaled": scaled,
-        }
-        return found, resize.resize_bilinear(scaled, current.shape[1:3], "legacy")
+    def decide(variables, deviation):
+        score = build.decision_net(settings).apply(variables["decision"], deviation)
+        return score[:, None], resize.resize_bilinear(deviation, (4, 8), net.RULE)
 
-    variables = model.variables
-    key_maps, key_scores = segment(variables["segmenter"], regions[0])
-    _, current_scores = segment(variables["segmenter"], regions[1])
-    found, scores = compare(variables, regions[1], regions[0], key_maps["fc_out"])
-    key_scores, current_scores, scores = map(
-        np.asarray, (key_scores, current_scores, scores)
+    logits, found, labels, highest = jax.device_get(
+        _propagate(settings)(variables, regions[1], regions[0])
     )
-    outputs = {f"region0/{name}": x[:1] for name, x in key_maps.items()}
-    outputs |= {f"pair/{name}": x for name, x in found.items()}
-    outputs["key/fc_out"] = key_maps["fc_out"]
-    outputs["key/mask"], outputs["key/max_score"] = _merged(key_scores, size, overlap)
-    outputs["pair/mask"], outputs["pair/max_score"] = _merged(scores, size, overlap)
-    agree = scores.argmax(-1) == current_scores.argmax(-1)
-    outputs["pair/agreement"] = agree.mean((1, 2))
-    outputs["image_s"] = vgg.subtract(regions[0], segmenter.mean)[..., ::-1]
-    outputs["image_f"] = regions[0][:, ::2, ::2, ::-1] / 255
+    found["score"], found["feature_4x8"] = decide(variables, found["feature"])
+    found["agreement"] = (labels["pair"] == labels["current"]).mean((1, 2))
+    outputs = {f"pair/{name}": x for name, x in found.items()}
+    outputs["key/fc_out"] = logits
+    for name in ("key", "pair"):
+        outputs[f"{name}/mask"], outputs[f"{name}/max_score"] = _merged(
+            labels[name], highest[name], size, overlap
+        )
+    maps = inside(variables, regions[0][:1])
+    outputs |= {f"region0/{name}": x for name, x in maps.items()}
+    outputs["image_s"] = vgg.subtract(regions[0], net.mean)[..., ::-1]
+    frames = jax.vmap(build.flow_frame_fn(settings))(regions[0])
+    outputs["image_f"] = frames[..., ::-1] / 255
     parity.assert_same(case, outputs)

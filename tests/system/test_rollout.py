@@ -10,7 +10,6 @@ import pytest
 from jaxseg import build, dynamic, model_file
 from jaxseg.data import source
 from jaxseg.evaluation import tables
-from jaxseg.models import segmenter
 from jaxseg.ops import iou, resize, warp
 
 
@@ -43,7 +42,7 @@ def plain_loop(model, images, labels, rng, budget, rules):
     views = [resize.shrink(jnp.asarray(image), flow_size) for image in images]
 
     def score(features, label):
-        labels = np.asarray(segmenter.task(features, size)).argmax(-1)
+        labels = np.asarray(net.task(features, size)).argmax(-1)
         return float(iou.mean_iou(iou.confusion(jnp.asarray(labels), label, 5)))
 
     key, key_features, history, rows = 0, posterior(images[0]), [], []
@@ -104,6 +103,9 @@ def test_rollout_equals_the_loop_decision_for_decision(model, clip, seed, budget
         assert trajectory.reward[index] == pytest.approx(reward, abs=1e-3)
         assert trajectory.score[index] == pytest.approx(score, abs=1e-3)
     assert 0 < sum(row[2] for row in rows) < len(rows)
+    # Rewards and scores say something about the networks.
+    assert max(abs(row[3]) for row in rows) > 1e-3
+    assert np.ptp([row[4] for row in rows]) > 1e-2
 
 
 def test_tables_of_the_evaluation_decide_as_the_stream_does(model, clip):
