@@ -71,6 +71,7 @@ def segmenter(arg: str) -> ml_collections.ConfigDict:
         group.aspp_channels = 16
         group.decoder_channels = 16
         group.low_level_channels = 8
+        group.bn_momentum = 0.5  # or the averages would not leave their start
         group.input_size = 65
     return group
 

@@ -127,7 +127,7 @@ def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:
 
 def head_modules(settings: Mapping[str, Any], part: str) -> tuple[str, ...]:
     """Return the names of the modules that depend on the number of classes."""
-    return {"segmenter": segmenter_net, "flow": flow_net}[part](settings).HEAD
+    return NETWORKS[part](settings).HEAD
 
 
 def _fields(group: Mapping[str, Any], *others: str) -> dict[str, Any]:
@@ -153,6 +153,14 @@ def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
 def decision_net(settings: Mapping[str, Any]) -> decision.DecisionNet:
     """Return the module of DVSNet's decision network."""
     return decision.DecisionNet(**_fields(settings["decision"]))
+
+
+NETWORKS = {
+    "segmenter": segmenter_net,
+    "flow": flow_net,
+    "policy": policy_net,
+    "decision": decision_net,
+}
 
 
 def flow_frame_fn(settings: Mapping[str, Any]) -> Callable[[Array], Array]:

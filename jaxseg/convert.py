@@ -1,5 +1,6 @@
 """From a foreign checkpoint to a model file of ours."""
 
+import glob
 import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ def convert(
         )
     settings = catalogue.settings_of(known, classes)
     found = opening.open_checkpoint(checkpoint)
+    if Path(out).resolve() in [path.resolve() for path in _files(found.path)]:
+        raise UserError(f"{out} is the input; expected another file; rename the output")
     converted = rules.convert(found, known.table, template(settings), known.fresh)
     metadata = {
         "format": "jaxseg",
@@ -103,6 +106,6 @@ def digest(checkpoint: entries.Checkpoint) -> str:
 def _files(path: Path) -> list[Path]:
     """Return the files of a checkpoint; TensorFlow V2 has an index and its shards."""
     prefix = path.with_suffix("") if path.suffix == ".index" else path
-    shards = sorted(prefix.parent.glob(f"{prefix.name}.data-*-of-*"))
+    shards = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
     index = prefix.with_name(f"{prefix.name}.index")
     return [index, *shards] if index.is_file() and shards else [path]

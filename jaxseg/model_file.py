@@ -60,7 +60,7 @@ def load(run: str | Path, need: Sequence[str]) -> Model:
             f"model file, with {' and '.join(need)}; train it first or give another one"
         )
     variables, metadata = weights.load_weights(path)
-    settings = {n: json.loads(metadata[n]) for n in ALL_PARTS if n in metadata}
+    settings = _settings(path, metadata, variables)
     missing = [name for name in need if name not in settings]
     if missing:
         raise UserError(
@@ -78,3 +78,17 @@ def load(run: str | Path, need: Sequence[str]) -> Model:
             ) from error
         weights.check_like(template, variables[name], f"{name} of {path}")
     return Model(settings, jax.tree.map(jnp.asarray, variables))
+
+
+def _settings(path, metadata, variables) -> dict[str, dict[str, Any]]:
+    try:
+        found = {n: json.loads(metadata[n]) for n in ALL_PARTS if n in metadata}
+        if all(isinstance(group, dict) for group in found.values()):
+            if found.keys() == variables.keys():
+                return found
+    except ValueError:
+        pass
+    raise UserError(
+        f"{path} holds {', '.join(variables) or 'nothing'} without settings that can "
+        "be read; expected a model file that jaxseg wrote; train or convert it again"
+    )

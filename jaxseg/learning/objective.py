@@ -57,9 +57,9 @@ def discounted_returns(rewards: Array, valid: Array, discount: float) -> Array:
 
 
 def whole_returns(rewards: Array, valid: Array, discount: float) -> Array:
-    """Return J of the trial at every decision, the paper's objective as written."""
+    """Return J of the trial at every step, the paper's objective as written."""
     total = discounted_returns(rewards, valid, discount)[..., :1]
-    return jnp.where(valid, total, 0.0)
+    return jnp.broadcast_to(total, rewards.shape)
 
 
 def trial_mean(returns: Array, all_returns: Array | None = None) -> Array:
@@ -71,7 +71,8 @@ def trial_mean(returns: Array, all_returns: Array | None = None) -> Array:
 def leave_one_out(returns: Array, all_returns: Array | None = None) -> Array:
     """Return the mean return of the other trials at the same step.
 
-    A finished trial counts with the 0 that it has still to earn.
+    A finished trial counts with what its returns say after the stop: nothing is left to
+    earn of a reward-to-go, and J stays what it is.
 
     Args:
       returns: [..., K, S].

@@ -6,6 +6,7 @@ import jax
 import optax
 
 from jaxseg.errors import UserError
+from jaxseg.runtime import weights
 
 
 class OptimizerOptions(NamedTuple):
@@ -18,7 +19,7 @@ class OptimizerOptions(NamedTuple):
     slow_start_steps: int = 0  # first steps at another rate; the schedule follows
     slow_start_rate: float = 1e-4
     momentum: float = 0.9  # of sgd
-    weight_decay: float = 0.0  # on kernels only
+    weight_decay: float = 0.0  # on kernels only, and not on depthwise ones
     bias_multiplier: float = 1.0  # of the gradients of biases, not of batch norms
     head_multiplier: float = 1.0  # of the gradients of the modules in `head`
     head: tuple[str, ...] = ()
@@ -89,18 +90,26 @@ def _schedule(options: OptimizerOptions) -> optax.ScalarOrSchedule:
 
 
 def _multipliers(options: OptimizerOptions) -> optax.GradientTransformation:
-    def multiplied(path, gradient):
-        names = [key.key for key in path]
-        bias = names[-1] == "bias" and "BatchNorm" not in names
-        factor = options.bias_multiplier if bias else 1.0
-        if any(name in options.head for name in names):
-            factor *= options.head_multiplier
-        return factor * gradient
+    def multiplied(updates, _):
+        leaves = weights.flatten(updates)
+        for name, gradient in leaves.items():
+            *modules, leaf = name.split("/")
+            # The offset of a batch norm has a scale beside it, and is no bias.
+            norm = "/".join([*modules, "scale"]) in leaves
+            factor = options.bias_multiplier if leaf == "bias" and not norm else 1.0
+            if any(module in options.head for module in modules):
+                factor *= options.head_multiplier
+            leaves[name] = factor * gradient
+        return weights.nest(leaves)
 
-    return optax.stateless(
-        lambda updates, _: jax.tree_util.tree_map_with_path(multiplied, updates)
-    )
+    return optax.stateless(multiplied)
 
 
 def _kernels(params):
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    """Return what decays: kernels, but not depthwise ones [kh, kw, 1, C].
+
+    Source: tensorflow/models, research/deeplab/core/feature_extractor.py
+    (regularize_depthwise off).
+    """
+    depthwise = lambda leaf: leaf.ndim == 4 and leaf.shape[2] == 1
+    return jax.tree.map(lambda leaf: leaf.ndim > 1 and not depthwise(leaf), params)

@@ -82,6 +82,12 @@ def _check(p: dict[str, Any]) -> None:
                 f"policy.{name} is {p[name]}; expected {lowest} or more; change "
                 f"--config.policy.{name}"
             )
+    for name, low in (("action_cap", 0.5), ("discount", 0.0)):
+        if not low <= p[name] <= 1.0:
+            raise UserError(
+                f"policy.{name} is {p[name]}; expected {low} to 1; change "
+                f"--config.policy.{name}"
+            )
     for name, allowed in _OPTIONS.items():
         if p[name] not in allowed:
             raise UserError(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxseg import build, model_file
-from jaxseg.data import augment, sampling, source
+from jaxseg.data import augment, classes, sampling, source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import tables
 from jaxseg.learning import (
@@ -22,6 +22,7 @@ from jaxseg.learning import (
     train_state,
     units,
 )
+from jaxseg.ops import warp
 from jaxseg.runtime import parallel, runs
 
 TRAIN_SPLIT = "A"  # N and F; the policy learns on B, C is for the last evaluation
@@ -50,7 +51,7 @@ def train(config: dict[str, Any], folder: str | Path) -> Path:
             f"the config has stage {stage!r}; expected {', '.join(stages)}; use "
             "configs/segmenter.py, configs/flow.py or configs/policy.py"
         )
-    check(config["train"], config["log"])
+    check(config)
     # Everything that can be refused is, before the folder is touched.
     job = stages[stage](config)
     run = runs.open_run(folder, config, stage, job.inputs)
@@ -76,19 +77,27 @@ class Job(NamedTuple):
     model_fn: Callable[[train_state.TrainState], model_file.Model]
 
 
-def check(train: dict[str, Any], log: dict[str, Any]) -> None:
-    """Refuse counts below 1 in the groups that every stage has.
+def check(config: dict[str, Any]) -> None:
+    """Refuse numbers that no training can do with.
 
     Raises:
       UserError: names the field.
     """
-    counts = {f"train.{name}": train[name] for name in ("steps", "save_every")}
-    counts |= {"log.every": log["every"]}
-    counts |= {"train.batch_size": train["batch_size"]} if "batch_size" in train else {}
-    for name, value in counts.items():
-        if value < 1:
+    group = config["train"]
+    counts = {f"train.{name}": group[name] for name in ("steps", "save_every")}
+    counts |= {"log.every": config["log"]["every"]}
+    counts |= {"train.batch_size": group["batch_size"]} if "batch_size" in group else {}
+    for name in ("eval_frames", "eval_pairs", "max_gap"):
+        counts |= {name: config[name]} if name in config else {}
+    limits = {name: (value, 1) for name, value in counts.items()}
+    limits["seed"] = (config["seed"], 0)
+    if "segmenter" in config:
+        found = config["segmenter"].get("num_classes", classes.NUM_CLASSES)
+        limits["segmenter.num_classes"] = (found, classes.NUM_CLASSES)
+    for name, (value, least) in limits.items():
+        if value < least:
             raise UserError(
-                f"{name} is {value}; expected 1 or more; change --config.{name}"
+                f"{name} is {value}; expected {least} or more; change --config.{name}"
             )
 
 
@@ -141,19 +150,10 @@ def _sources(config: dict[str, Any], size: tuple[int, int]):
     ]
 
 
-def _start(config, settings, part):
-    return start.initial(
+def _start(config, settings, part) -> start.Start:
+    return start.prepare(
         settings, part, config["seed"], config["init_from"], config["new_head"]
     )
-
-
-def _origin(config) -> dict[str, str]:
-    """Return the digest of the weights that a training starts from."""
-    if not config["init_from"]:
-        return {}
-    part = config["stage"]
-    model = model_file.load(config["init_from"], [part])
-    return {"init_from": tables.digest(model, parts=[part])}
 
 
 def _segmenter(config) -> Job:
@@ -166,9 +166,10 @@ def _segmenter(config) -> Job:
             "--config.label_weights"
         )
     train_frames, held_out = _sources(config, build.input_size(settings))
+    begin = _start(config, settings, "segmenter")
     head = build.head_modules(settings, "segmenter")
     tx, devices = _optimizer(config, head), _batch_devices(config)
-    begin = _start(config, settings, "segmenter")
+    batch = config["train"]["batch_size"]
 
     def trainer_fn():
         return segmenter.trainer(
@@ -177,11 +178,11 @@ def _segmenter(config) -> Job:
             held_out,
             augment.Augmentation(**config["augment"]),
             tx,
-            batch_size=config["train"]["batch_size"],
+            batch_size=batch,
             eval_frames=config["eval_frames"],
             label_weights=weights,
-            start=begin,
-            freeze_batch_norm=config["freeze_batch_norm"],
+            start=begin.draw,
+            freeze_batch_norm=batch < config["freeze_batch_norm_below"],
             seed=config["seed"],
             **devices,
         )
@@ -190,7 +191,7 @@ def _segmenter(config) -> Job:
         return model_file.Model(settings, {"segmenter": segmenter.variables(state)})
 
     inputs = {"data": tables.data_digest(config["data"]["prepared"])}
-    return Job(inputs | _origin(config), trainer_fn, model_fn)
+    return Job(inputs | begin.inputs, trainer_fn, model_fn)
 
 
 def _flow(config) -> Job:
@@ -201,6 +202,11 @@ def _flow(config) -> Job:
         "flow": config["flow"] | scales,
     }
     model = model_file.Model(settings, {"segmenter": model.variables["segmenter"]})
+    if config["flow"]["border"] not in warp.BORDERS:
+        raise UserError(
+            f"flow.border is {config['flow']['border']!r}; expected "
+            f"{' or '.join(warp.BORDERS)}; change --config.flow.border"
+        )
     train_pairs, held_out = _sources(config, build.input_size(settings))
     options = flow.Options(
         batch_size=config["train"]["batch_size"],
@@ -210,9 +216,9 @@ def _flow(config) -> Job:
         flip=config["flip"],
         eval_pairs=config["eval_pairs"],
     )
+    begin = _start(config, settings, "flow")
     head = build.head_modules(settings, "flow")
     tx, devices = _optimizer(config, head), _batch_devices(config)
-    begin = _start(config, settings, "flow")
 
     def trainer_fn():
         return flow.trainer(
@@ -221,7 +227,7 @@ def _flow(config) -> Job:
             held_out,
             options,
             tx,
-            start=begin,
+            start=begin.draw,
             seed=config["seed"],
             **devices,
         )
@@ -235,7 +241,7 @@ def _flow(config) -> Job:
         "data": tables.data_digest(config["data"]["prepared"]),
         "segmenter": tables.digest(model, parts=["segmenter"]),
     }
-    return Job(inputs | _origin(config), trainer_fn, model_fn)
+    return Job(inputs | begin.inputs, trainer_fn, model_fn)
 
 
 def _policy(config) -> Job:

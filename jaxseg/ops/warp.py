@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from jaxseg.types import Array
 
+BORDERS = ("clamp", "zero")
+
 
 def warp(x: Array, flow: Array, border: str = "clamp") -> Array:
     """Sample `x` [H, W, C] bilinearly at pixel + flow [H, W, 2] (x, y): [H, W, C].
@@ -17,7 +19,7 @@ def warp(x: Array, flow: Array, border: str = "clamp") -> Array:
     every tap outside count as zero (Deep Feature Flow's BilinearSampler, grid_sample).
     Differentiable in `x` and in `flow`. Raises ValueError for another border.
     """
-    if border not in ("clamp", "zero"):
+    if border not in BORDERS:
         raise ValueError(f"border {border!r}; expected 'clamp' or 'zero'")
     height, width = x.shape[:2]
     columns = jnp.arange(width, dtype=flow.dtype) + flow[..., 0]

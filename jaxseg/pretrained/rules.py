@@ -48,6 +48,9 @@ class Converted(NamedTuple):
     fresh: tuple[str, ...] = ()  # leaves that the file does not hold, and need not
 
 
+# What NumPy raises where a tensor has not the shape that a step is for.
+_SHAPELESS = (ValueError, TypeError, LookupError, ArithmeticError)
+
 # What may happen to a tensor between their layout and ours.
 STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     # Convolutions [O, I, kh, kw] of torch and Caffe; ours are [kh, kw, I, O]. Their
@@ -141,7 +144,10 @@ def _skip(skips: Iterable[Skip], name: str) -> Skip | None:
 def _may_skip(skip: Skip, entry: entries.Entry) -> bool:
     if skip.zero and np.any(entry.read()):
         return False
-    return skip.check is None or skip.check(entry.read())
+    try:
+        return skip.check is None or skip.check(entry.read())
+    except _SHAPELESS:
+        return False
 
 
 def _ordered(entry, rule, leaf) -> tuple[np.ndarray | None, str]:
@@ -150,7 +156,7 @@ def _ordered(entry, rule, leaf) -> tuple[np.ndarray | None, str]:
     try:
         for step in rule.steps:
             value = STEPS[step](value)
-    except ValueError:
+    except _SHAPELESS:
         return None, f"{list(entry.shape)} cannot be laid out by {'+'.join(rule.steps)}"
     if value.shape != tuple(leaf.shape):
         return None, f"{list(value.shape)} expected {list(leaf.shape)}"

@@ -26,7 +26,7 @@ def test_reward_to_go_of_three_steps():
         [[3.0, 4.0, 4.0]],
     )
     np.testing.assert_allclose(
-        objective.whole_returns(rewards, valid, 1.0), [[3.0, 3.0, 0.0]]
+        objective.whole_returns(rewards, valid, 1.0), [[3.0, 3.0, 3.0]]
     )
 
 

@@ -71,28 +71,30 @@ def test_multipliers_of_biases_and_of_the_classifier():
     )
     tx = optimizers.optimizer(options)
     layer = {"kernel": jnp.ones((1, 1)), "bias": jnp.ones(1)}
-    norm = {"BatchNorm": {"bias": jnp.ones(1)}}
+    norm = {"bn_a": {"bias": jnp.ones(1), "scale": jnp.ones(1)}}
     params = {"body": layer | norm, "logits": {"semantic": layer}}
     ones = optax.tree.ones_like(params)
     updates, _ = tx.update(ones, tx.init(params), params)
     # A kernel also feels its decay, 0.5; the offset of a batch norm is no bias.
     expected = {
-        "body": {"kernel": -1.5, "bias": -2.0, "BatchNorm": {"bias": -1.0}},
+        "body": {"kernel": -1.5, "bias": -2.0, "bn_a": {"bias": -1.0, "scale": -1.0}},
         "logits": {"semantic": {"kernel": -15.0, "bias": -20.0}},
     }
     assert jax.tree.map(lambda x: x.item(), updates) == expected
 
 
-def test_weight_decay_leaves_biases_alone():
+def test_weight_decay_leaves_biases_and_depthwise_kernels_alone():
     options = optimizers.OptimizerOptions(
         name="sgd", learning_rate=1.0, momentum=0.0, weight_decay=0.1
     )
     tx = optimizers.optimizer(options)
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    depthwise = {"kernel": jnp.ones((3, 3, 1, 4))}
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "depthwise": depthwise}
     zero = optax.tree.zeros_like(params)
     updates, _ = tx.update(zero, tx.init(params), params)
     np.testing.assert_allclose(updates["kernel"], -0.1)
     np.testing.assert_allclose(updates["bias"], 0.0)
+    np.testing.assert_allclose(updates["depthwise"]["kernel"], 0.0)
 
 
 def test_unknown_names_are_refused():

@@ -37,17 +37,19 @@ def saved(tmp_path):
     return tmp_path
 
 
+def begin(classes, saved, new_head=False):
+    return start.prepare(settings(classes), "segmenter", 0, str(saved), new_head).draw()
+
+
 def test_weights_of_a_file_are_taken_whole(saved):
-    found = start.initial(settings(5), "segmenter", 0, str(saved))
+    found = begin(5, saved)
     jax.tree.map(np.testing.assert_array_equal, found, jax.device_get(variables()))
 
 
 def test_another_classifier_needs_the_flag(saved):
     with pytest.raises(UserError, match="another classifier.*new_head=True"):
-        start.initial(settings(7), "segmenter", 0, str(saved))
-    found = weights.flatten(
-        start.initial(settings(7), "segmenter", 0, str(saved), True)
-    )
+        begin(7, saved)
+    found = weights.flatten(begin(7, saved, True))
     old = weights.flatten(variables())
     fresh = weights.flatten(build.init(settings(7), "segmenter", 0))
     for name, value in found.items():
@@ -59,13 +61,31 @@ def test_another_classifier_needs_the_flag(saved):
 def test_another_network_is_refused_flag_or_not(saved):
     other = settings(5)
     other["segmenter"]["decoder_channels"] = 24
-    with pytest.raises(UserError, match="do not fit this network: different .*decoder"):
-        start.initial(other, "segmenter", 0, str(saved), True)
+    with pytest.raises(UserError, match="decoder_channels 16; this config has .* 24"):
+        start.prepare(other, "segmenter", 0, str(saved), True)
+
+
+def test_a_file_that_means_something_else_is_refused(saved):
+    """The shapes fit, the numbers would not."""
+    other = settings(5)
+    other["segmenter"]["backbone"] = "resnet_v1_50_beta"
+    with pytest.raises(UserError, match="backbone 'mobilenet_v2'.*resnet_v1_50_beta"):
+        start._check_meaning(other, settings(5), "segmenter", str(saved))
+
+
+def test_groups_of_no_network_are_refused():
+    for change, said in (
+        ({"architecture": "fcn"}, "the segmenter of this config cannot be built"),
+        ({"backbone": "resnet50"}, "resnet50"),
+    ):
+        group = {"segmenter": settings(5)["segmenter"] | change}
+        with pytest.raises(UserError, match=said):
+            start.prepare(group, "segmenter", 0)
 
 
 def test_a_missing_file_is_named():
     with pytest.raises(UserError, match="there is no nowhere.safetensors"):
-        start.initial(settings(5), "segmenter", 0, "nowhere.safetensors")
+        start.prepare(settings(5), "segmenter", 0, "nowhere.safetensors")
 
 
 class Frames:
@@ -91,7 +111,7 @@ def test_frozen_batch_norm_keeps_its_statistics():
         optax.sgd(0.1),
         batch_size=2,
         eval_frames=2,
-        start=variables(),
+        start=variables,
         freeze_batch_norm=True,
         seed=0,
         num_devices=1,

@@ -44,13 +44,15 @@ def test_interrupted_policy_equals_the_uninterrupted_one(demo, tmp_path, monkeyp
     with pytest.raises(RuntimeError, match="taken away"):
         stages.train(wanted, tmp_path / "parts")
     assert not (tmp_path / "parts" / "DONE").exists()
-    monkeypatch.setattr(units, "make_units", real)
+    calls.clear()
+    monkeypatch.setattr(units, "make_units", lambda *x: calls.append(1) or real(*x))
     parts = stages.train(wanted, tmp_path / "parts")
     one, two = (safetensors.numpy.load_file(path) for path in (whole, parts))
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_array_equal(one[name], two[name])
     assert metrics.read(tmp_path / "whole") == metrics.read(tmp_path / "parts")
+    assert len(calls) < 3  # it went on from a checkpoint
 
 
 def test_interrupted_segmenter_equals_the_uninterrupted_one(
@@ -113,6 +115,7 @@ def test_policy_does_not_depend_on_the_number_of_devices(demo, tmp_path, devices
         np.testing.assert_allclose(
             found[devices][0][name], value, rtol=1e-6, atol=1e-7, err_msg=name
         )
+    assert any(abs(line["return"]) > 1e-3 for line in found[1][1])
     for one, many in zip(found[1][1], found[devices][1], strict=True):
         # What only the actions decide.
         assert many["key_rate"] == pytest.approx(one["key_rate"], abs=1e-7)
@@ -130,7 +133,8 @@ def test_networks_on_the_fly_train_as_tables_do(demo, tmp_path):
         wanted["seed"] = _seed_of_the_pooled_clip(demo, wanted)
         stages.train(wanted, tmp_path / pairs)
         found[pairs] = metrics.read(tmp_path / pairs)[0]
-    for name in ("return", "key_rate", "length", "loss", "entropy"):
+    assert abs(found["tables"]["return"]) > 1e-3
+    for name in ("return", "key_rate", "length", "loss", "entropy", "grad_norm"):
         assert found["networks"][name] == pytest.approx(
             found["tables"][name], rel=2e-2, abs=2e-3
         ), name
