@@ -45,6 +45,6 @@ def get_config(arg: str = "vw300"):
     if arg == "smoke":
         # Just enough that it tells skin from background somewhere.
         config.train = common.train(8, 4, "adam", 1e-2, "poly")
-        config.train.save_every = 4
+        config.train.save_every = 2
         config.eval_frames = 8
     return config
