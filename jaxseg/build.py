@@ -264,12 +264,17 @@ def policy_fn(settings: Mapping[str, Any]):
     """Return the policy as a function: variables, observation -> logits [2]."""
     net = policy_net(settings)
 
-    def logits(variables, observation: dynamic.Observation):
-        ratio, distance = observation.expert[0], observation.expert[1]
-        deviation = observation.deviation[None]
-        return net.apply(variables, deviation, ratio[None], distance[None])[0]
+    def trunk(variables, deviation):
+        return net.apply(variables, deviation[None], method=net.trunk)[0]
 
-    return logits
+    def head(variables, observation: dynamic.Observation):
+        ratio, distance = observation.expert[0], observation.expert[1]
+        seen = observation.deviation[None]
+        return net.apply(variables, seen, ratio[None], distance[None], method=net.head)[
+            0
+        ]
+
+    return dynamic.Policy(trunk, head)
 
 
 def rules(settings: Mapping[str, Any]) -> dynamic.Rules:

@@ -21,16 +21,25 @@ from jaxseg.dynamic.pairs import (
     pooled_pair,
     tabled_pair,
 )
+from jaxseg.dynamic.population import (
+    SharedTrajectory,
+    rollout_episodes,
+    rollout_population,
+)
 from jaxseg.dynamic.propagation import propagate, propagate_image
 from jaxseg.dynamic.rollout import rollout, rollout_trials, trial_rngs
 from jaxseg.dynamic.schedulers import (
+    Policy,
+    PolicyFn,
     fixed_interval,
+    halves,
     memoryless,
     random_rate,
     replay,
     sampled,
     thresholded,
 )
+from jaxseg.dynamic.sharing import DEFAULT_SHARING, Distinct, Sharing
 from jaxseg.dynamic.stream import StreamState, StreamStep, open_stream, segment_frame
 from jaxseg.dynamic.types import (
     KEY,
@@ -50,10 +59,12 @@ from jaxseg.dynamic.types import (
 )
 
 __all__ = [
+    "DEFAULT_SHARING",
     "KEY",
     "NON_KEY",
     "Clip",
     "Decision",
+    "Distinct",
     "Episode",
     "Framework",
     "Observation",
@@ -61,10 +72,14 @@ __all__ = [
     "Pair",
     "PairFn",
     "PairTable",
+    "Policy",
+    "PolicyFn",
     "PooledEpisode",
     "RolloutParams",
     "Rules",
     "Scheduler",
+    "SharedTrajectory",
+    "Sharing",
     "State",
     "StreamState",
     "StreamStep",
@@ -75,6 +90,7 @@ __all__ = [
     "dense_scores",
     "evaluate_pairs",
     "fixed_interval",
+    "halves",
     "memoryless",
     "networks_pair",
     "observe",
@@ -88,6 +104,8 @@ __all__ = [
     "replay",
     "reset",
     "rollout",
+    "rollout_episodes",
+    "rollout_population",
     "rollout_trials",
     "sampled",
     "segment_frame",

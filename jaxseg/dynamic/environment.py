@@ -99,12 +99,21 @@ def reset(rules: Rules) -> State:
 
 
 def observe(
-    pair_fn: PairFn, variables: Any, episode: Any, state: State, rules: Rules
+    pair_fn: PairFn,
+    variables: Any,
+    episode: Any,
+    state: State,
+    rules: Rules,
+    look: Callable[[Any], Any] = lambda deviation: deviation,
 ) -> tuple[Observation, Array]:
-    """Return what a scheduler sees at `state.frame`, and U_a0 [] of that frame."""
+    """Return what a scheduler sees at `state.frame`, and U_a0 [] of that frame.
+
+    Args:
+      look: the scheduler's, with its parameters.
+    """
     pair = pair_fn(variables, episode, state.key_frame, state.frame)
     observation = Observation(
-        deviation=pair.deviation,
+        deviation=look(pair.deviation),
         expert=history.expert(rules, state),
         key_distance=state.frame - state.key_frame,
         frame=state.frame,

@@ -1,5 +1,6 @@
 """Roll a scheduler out over an episode, one trial or many, inside jit."""
 
+import functools
 from typing import Any
 
 import jax
@@ -43,11 +44,12 @@ def rollout(
       A trajectory of T - 1 rows; rows after the stop have `valid` False.
     """
     start = (environment.reset(rules), scheduler.start(params.scheduler))
+    look = functools.partial(scheduler.look, params.scheduler)
 
     def decide_frame(carry, frame):
         state, memory = carry
         observation, non_key_score = environment.observe(
-            pair_fn, params.framework, episode, state, rules
+            pair_fn, params.framework, episode, state, rules, look
         )
         decision, remembered = scheduler.decide(
             params.scheduler, jax.random.fold_in(rng, frame), observation, memory

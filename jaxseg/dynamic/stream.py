@@ -88,7 +88,7 @@ def segment_frame(
     view = framework.view_fn(variables, image)
     motion = framework.motion_fn(variables, view, stream.key_view)
     observation = Observation(
-        deviation=framework.deviation_fn(motion),
+        deviation=scheduler.look(params.scheduler, framework.deviation_fn(motion)),
         expert=history.expert(rules, state),
         key_distance=state.frame - state.key_frame,
         frame=state.frame,

@@ -86,7 +86,7 @@ class State(NamedTuple):
 class Observation(NamedTuple):
     """All that a scheduler may see at frame i."""
 
-    deviation: Any  # D_{i->k}
+    deviation: Any  # what the scheduler's `look` makes of D_{i->k}
     expert: Array  # [2] E_i: key ratio (KAR), scaled key distance (LKD)
     key_distance: Array  # [] int32, i - k in frames
     frame: Array  # [] int32, i
@@ -108,6 +108,9 @@ class Scheduler(NamedTuple):
     start: Callable[[Params], Any]
     # params, rng, observation, memory -> decision, memory
     decide: Callable[[Params, PRNGKey, Observation, Any], tuple[Decision, Any]]
+    # params, D_{i->k} -> what `decide` is shown of the pair (any pytree). Most of a
+    # network's work belongs here: trials that share a pair share it.
+    look: Callable[[Params, Any], Any] = lambda params, deviation: deviation
 
 
 class PairFn(Protocol):

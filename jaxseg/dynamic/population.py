@@ -1,0 +1,326 @@
+"""Rollouts of many trials, episodes and policies in one compiled loop.
+
+Every step finds the distinct pairs of the trials that are alive, evaluates them in a
+batch of the next larger size (one scalar switch), and hands the rows out; see
+`dynamic.sharing`. The loop ends with the last trial. U_a0 is needed only where a key
+is taken, so it comes after the loop. The decisions are those of `rollout`, trial for
+trial.
+
+P policies, E episodes of T frames, K trials of each, S = T - 1 decisions.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.dynamic import environment, history, sharing
+from jaxseg.dynamic.types import (
+    DEFAULT_RULES,
+    Observation,
+    PairFn,
+    RolloutParams,
+    Rules,
+    Scheduler,
+    State,
+    Trajectory,
+)
+from jaxseg.types import Array, PRNGKey
+
+
+class SharedTrajectory(NamedTuple):
+    """Trials and the pairs that they share."""
+
+    trials: Trajectory  # [P, E, K, S]; `score` is NaN where the action is non-key
+    pair: Array  # [P, E, K, S] int32, which of the distinct pairs a decision saw
+    distinct: sharing.Distinct
+
+
+def rollout_episodes(
+    pair_fn: PairFn,
+    scheduler: Scheduler,
+    params: RolloutParams,
+    rngs: PRNGKey,
+    episodes: Any,
+    *,
+    rules: Rules = DEFAULT_RULES,
+    how: sharing.Sharing = sharing.DEFAULT_SHARING,
+) -> SharedTrajectory:
+    """Roll one scheduler out, K trials of each of E episodes; see `rollout_population`.
+
+    Args:
+      params: as for `rollout`.
+      rngs: [E, K].
+      episodes: leading axis E.
+
+    Returns:
+      As `rollout_population`, without the axis P.
+    """
+    whole = rollout_population(
+        pair_fn,
+        scheduler,
+        params._replace(
+            scheduler=jax.tree.map(lambda x: jnp.asarray(x)[None], params.scheduler),
+            budget=jnp.asarray(params.budget)[None],
+        ),
+        rngs[None],
+        episodes,
+        rules=rules,
+        how=how,
+    )
+    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+    distinct = whole.distinct._replace(seen=first(whole.distinct.seen))
+    return SharedTrajectory(first(whole.trials), whole.pair[0], distinct)
+
+
+def rollout_population(
+    pair_fn: PairFn,
+    scheduler: Scheduler,
+    params: RolloutParams,
+    rngs: PRNGKey,
+    episodes: Any,
+    *,
+    rules: Rules = DEFAULT_RULES,
+    how: sharing.Sharing = sharing.DEFAULT_SHARING,
+) -> SharedTrajectory:
+    """Roll P schedulers out on the same E episodes, K trials each.
+
+    Never vmap this: the switch would become a select, which computes every size.
+    Batches of anything are episodes or policies here.
+
+    Args:
+      pair_fn: reads an `Episode` at the frames k and i alone, as E of them are joined
+        end to end; of any other tree it is given one episode, which should be small.
+      scheduler: its `look` and `decide` are called with one policy's parameters.
+      params: variables for `pair_fn`; parameters of the scheduler with leading axis P;
+        budgets [P].
+      rngs: [P, E, K]; the randomness of frame i is `fold_in(rng, i)`, as in `rollout`.
+      episodes: anything with `key_scores` [E, T] that `pair_fn` understands.
+      how: how to compute.
+    """
+    run = _Run(pair_fn, scheduler, params, rngs, episodes, rules, how)
+    return run.finish(jax.lax.while_loop(run.is_alive, run.advance, run.start()))
+
+
+class _Rows(NamedTuple):
+    """What is known after a decision, [S, P, E, K]."""
+
+    frame: Array
+    key_frame: Array
+    action: Array
+    key_probability: Array
+    expert: Array
+    paid: Array
+    valid: Array
+    pair: Array
+
+
+class _Carry(NamedTuple):
+    """What changes from frame to frame."""
+
+    frame: Array  # [] int32
+    states: State  # [P, E, K]
+    memory: Any  # [P, E, K, ...] of the scheduler
+    rows: _Rows
+    distinct: sharing.Distinct  # with as many slots more as a frame can have pairs
+
+
+class _Run:
+    """One rollout: what does not change, and the steps."""
+
+    def __init__(self, pair_fn, scheduler, params, rngs, episodes, rules, how):
+        self.pair_fn, self.scheduler, self.params = pair_fn, scheduler, params
+        self.rngs, self.episodes, self.rules = rngs, episodes, rules
+        self.score_batch = how.score_batch
+        self.shape = rngs.shape  # P, E, K
+        num_episodes, self.num_frames = episodes.key_scores.shape
+        at_once = min(rngs.size, num_episodes * (self.num_frames - 1))
+        self.buckets = how.buckets or sharing.bucket_sizes(at_once)
+        if self.buckets[-1] < at_once:
+            self.buckets = (*self.buckets, at_once)
+        self.most = self.buckets[-1]
+        self.limit = sharing.pair_limit(rngs.size, num_episodes, self.num_frames)
+        self.kept = self.limit if how.kept is None else min(how.kept, self.limit)
+
+    def start(self) -> _Carry:
+        states = self._broadcast(environment.reset(self.rules))
+        start = sharing.over_policies(self.scheduler.start, self.shape[0])
+        memory = start(self.params.scheduler)
+        flags, numbers = jnp.zeros(self.shape, bool), jnp.zeros(self.shape, jnp.int32)
+        row = _Rows(
+            frame=numbers,
+            key_frame=numbers,
+            action=flags,
+            key_probability=jnp.zeros(self.shape),
+            expert=jnp.zeros((*self.shape, 2)),
+            paid=flags,
+            valid=flags,
+            pair=numbers,
+        )
+        steps = self.num_frames - 1
+        return _Carry(
+            jnp.int32(1),
+            states,
+            jax.tree.map(self._spread, memory),
+            jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), row),
+            self._no_pairs(),
+        )
+
+    def is_alive(self, carry: _Carry) -> Array:
+        return (carry.frame < self.num_frames) & ~carry.states.done.all()
+
+    def advance(self, carry: _Carry) -> _Carry:
+        """Decide one frame in all trials."""
+        states = carry.states
+        slots, row, count = sharing.find(
+            states.key_frame, states.done, self.num_frames, self.most
+        )
+        which = jnp.searchsorted(jnp.array(self.buckets), count)
+        branches = [self._branch(size) for size in self.buckets]
+        deviation, seen = jax.lax.switch(which, branches, slots, carry.frame)
+        batch = sharing.Distinct(
+            *jnp.divmod(slots, self.num_frames),
+            jnp.full_like(slots, carry.frame),
+            seen,
+            deviation,
+            count,
+        )
+        moved, memory, rows = self._decide(carry, seen, row)
+        return _Carry(
+            carry.frame + 1,
+            moved,
+            memory,
+            jax.tree.map(
+                lambda all_rows, x: jax.lax.dynamic_update_index_in_dim(
+                    all_rows, x, carry.frame - 1, 0
+                ),
+                carry.rows,
+                rows,
+            ),
+            sharing.append(carry.distinct, batch, self.kept),
+        )
+
+    def finish(self, carry: _Carry) -> SharedTrajectory:
+        """Return the trajectories, with the rewards of the keys."""
+        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 3), carry.rows)
+        distinct = sharing.cut(carry.distinct, self.limit, self.kept)
+        needed = jnp.zeros(self.limit, bool)
+        needed = needed.at[jnp.where(rows.paid, rows.pair, self.limit)].set(
+            True, mode="drop"
+        )
+        scores = sharing.scores(self._pairs, distinct, needed, self.score_batch)
+        key_scores = self.episodes.key_scores[:, None, 1:]
+        gains = key_scores - scores[rows.pair]
+        trials = Trajectory(
+            frame=rows.frame,
+            key_frame=rows.key_frame,
+            action=rows.action,
+            key_probability=rows.key_probability,
+            expert=rows.expert,
+            reward=jnp.where(rows.paid, gains, 0.0),
+            score=jnp.where(rows.action, key_scores, jnp.nan),
+            valid=rows.valid,
+        )
+        return SharedTrajectory(trials, rows.pair, distinct)
+
+    def _branch(self, size):
+        """Return slots [most], frame -> deviations and what is seen, `size` of them.
+
+        Both are filled up to `most` with zeros.
+        """
+
+        def look(slots, frame):
+            deviation, seen = self._look(slots[:size], frame)
+            rest = self.most - size
+            return _pad(deviation, rest, 0), _pad(seen, rest, 1)
+
+        return look
+
+    def _look(self, slots, frame):
+        """Return deviations [B, ...] and what is seen [P, B, ...] of B pairs."""
+        episode, key_frame = jnp.divmod(slots, self.num_frames)
+        deviation = self._pairs(episode, key_frame, frame).deviation
+        seen = sharing.look_all(
+            self.scheduler, self.params.scheduler, deviation, self.shape[0]
+        )
+        return deviation, seen
+
+    def _decide(self, carry, seen, row):
+        """Let every trial decide on its row of what is seen, [P, most, ...]."""
+
+        def trial(params, budget, seen, rng, state, memory, row):
+            expert = history.expert(self.rules, state)
+            observation = Observation(
+                jax.tree.map(lambda x: x[row], seen),
+                expert,
+                state.frame - state.key_frame,
+                state.frame,
+            )
+            decision, remembered = self.scheduler.decide(
+                params, jax.random.fold_in(rng, state.frame), observation, memory
+            )
+            # Paid 1 where it is paid at all: the gain comes later.
+            moved, paid = environment.step(
+                self.rules, state, decision.action, jnp.float32(1.0), budget
+            )
+            fresh = self.scheduler.start(params)
+            memory = jax.tree.map(
+                lambda new, old: jnp.where(decision.action, new, old), fresh, remembered
+            )
+            found = _Rows(
+                frame=state.frame,
+                key_frame=state.key_frame,
+                action=decision.action & ~state.done,
+                key_probability=decision.key_probability,
+                expert=expert,
+                paid=paid > 0,
+                valid=~state.done,
+                pair=carry.distinct.count + row,
+            )
+            return moved, memory, found
+
+        for _ in range(2):
+            trial = jax.vmap(trial, (None, None, None, 0, 0, 0, 0))
+        return sharing.over_policies(trial, self.shape[0])(
+            self.params.scheduler,
+            self.params.budget,
+            seen,
+            self.rngs,
+            carry.states,
+            carry.memory,
+            row,
+        )
+
+    def _no_pairs(self) -> sharing.Distinct:
+        slots = jax.ShapeDtypeStruct((self.most,), jnp.int32)
+        frame = jax.ShapeDtypeStruct((), jnp.int32)
+        shapes = jax.eval_shape(self._look, slots, frame)
+        return sharing.no_pairs(*shapes, self.limit, self.kept)
+
+    def _pairs(self, episode, key_frame, frame):
+        return sharing.evaluate(
+            self.pair_fn,
+            self.params.framework,
+            self.episodes,
+            episode,
+            key_frame,
+            frame,
+        )
+
+    def _broadcast(self, tree):
+        return jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (*self.shape, *x.shape)), tree
+        )
+
+    def _spread(self, x):
+        """Return [P, ...] as [P, E, K, ...]."""
+        return jnp.broadcast_to(x[:, None, None], (*self.shape, *x.shape[1:]))
+
+
+def _pad(tree, rest, axis):
+    def pad(x):
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (0, rest)
+        return jnp.pad(x, widths)
+
+    return jax.tree.map(pad, tree) if rest else tree

@@ -1,0 +1,227 @@
+"""Rollouts that share pairs against the plain one, decision for decision."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import dynamic
+from jaxseg.dynamic import sharing
+from tests import fakes
+
+RULES = dynamic.Rules(window=8)
+EPISODES, TRIALS, FRAMES = 3, 5, 20
+SMALL = dynamic.Sharing(buckets=(2, 5, 9), kept=17, score_batch=4, gradient_batch=6)
+# The same policy whole, and in halves of which the first is shared.
+HALVES = dynamic.Policy(
+    lambda variables, deviation: deviation @ variables["kernel"][:2],
+    lambda variables, observation: (
+        observation.deviation
+        + observation.expert @ variables["kernel"][2:]
+        + variables["bias"]
+    ),
+)
+
+
+@functools.cache
+def episodes():
+    made = [fakes.episode(seed, FRAMES) for seed in range(EPISODES)]
+    return jax.tree.map(lambda *x: jnp.stack(x), *made)
+
+
+def rngs(seed):
+    return jnp.stack(
+        [
+            dynamic.trial_rngs(
+                jax.random.fold_in(jax.random.key(seed), e), jnp.arange(TRIALS)
+            )
+            for e in range(EPISODES)
+        ]
+    )
+
+
+@functools.cache
+def compiled(run, pair, scheduler, **how):
+    return jax.jit(functools.partial(run, pair, scheduler, **how))
+
+
+SAMPLED = dynamic.sampled(HALVES)
+WHOLE = dynamic.sampled(fakes.policy)
+
+
+def share(params, seed, scheduler=SAMPLED, pair=fakes.PAIR, given=None, **how):
+    """All episodes together."""
+    how = {"rules": RULES, "how": SMALL} | how
+    run = compiled(dynamic.rollout_episodes, pair, scheduler, **how)
+    return run(params, rngs(seed), episodes() if given is None else given)
+
+
+@functools.cache
+def _plain(scheduler, rules):
+    run = functools.partial(dynamic.rollout_trials, fakes.PAIR, scheduler, rules=rules)
+    return jax.jit(jax.vmap(run, (None, 0, 0)))
+
+
+def plain(params, seed, rules=RULES, scheduler=WHOLE):
+    """Every episode by itself, every trial with pairs of its own."""
+    return _plain(scheduler, rules)(params, rngs(seed), episodes())
+
+
+def assert_same(shared, trials):
+    """Compare what happened while trials were alive."""
+    valid = np.asarray(trials.valid)
+    np.testing.assert_array_equal(shared.trials.valid, valid)
+    for name in ("frame", "key_frame", "action"):
+        found, expected = (getattr(x, name) for x in (shared.trials, trials))
+        np.testing.assert_array_equal(
+            np.asarray(found)[valid], np.asarray(expected)[valid], name
+        )
+    for name in ("key_probability", "expert", "reward"):
+        found, expected = (getattr(x, name) for x in (shared.trials, trials))
+        np.testing.assert_allclose(
+            np.asarray(found)[valid], np.asarray(expected)[valid], atol=1e-6
+        )
+    assert not np.asarray(shared.trials.reward)[~valid].any()
+    assert not np.asarray(shared.trials.action)[~valid].any()
+    keys = np.asarray(trials.action)
+    np.testing.assert_allclose(
+        np.asarray(shared.trials.score)[keys], np.asarray(trials.score)[keys], atol=1e-6
+    )
+    assert np.isnan(np.asarray(shared.trials.score)[~keys]).all()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "budget", "pay_break"),
+    [
+        (WHOLE, 0.25, True),
+        (SAMPLED, 0.25, True),
+        (SAMPLED, 0.4, False),
+        (SAMPLED, np.inf, True),
+    ],
+    ids=["not in halves", "small budget", "last key unpaid", "no budget"],
+)
+def test_sharing_changes_no_decision(scheduler, budget, pay_break):
+    params = fakes.params((fakes.policy_variables(4), jnp.float32(0.95)), budget)
+    rules = RULES._replace(pay_break=pay_break)
+    trials = plain(params, 2, rules)
+    assert_same(share(params, 2, scheduler, rules=rules), trials)
+    ended = ~np.asarray(trials.valid)[..., -1]
+    assert ended.any() == (budget < 1)
+    assert np.asarray(trials.reward).any()
+
+
+def test_pairs_are_listed_once_in_order():
+    params = fakes.params((fakes.policy_variables(4), jnp.float32(0.95)), 0.5)
+    found = share(params, 1, how=SMALL._replace(kept=None))
+    distinct, trials = found.distinct, found.trials
+    count = int(distinct.count)
+    triples = list(
+        zip(*(np.asarray(x)[:count].tolist() for x in distinct[:3]), strict=True)
+    )
+    met = {
+        (e, int(trials.key_frame[e, t, s]), int(trials.frame[e, t, s]))
+        for e, t, s in zip(*np.nonzero(np.asarray(trials.valid)), strict=True)
+    }
+    assert set(triples) == met and len(triples) == len(met)
+    assert [frame for _, _, frame in triples] == sorted(f for _, _, f in triples)
+    for e, t, s in zip(*np.nonzero(np.asarray(trials.valid)), strict=True):
+        assert triples[int(found.pair[e, t, s])] == (
+            e,
+            int(trials.key_frame[e, t, s]),
+            int(trials.frame[e, t, s]),
+        )
+    views = np.asarray(episodes().views)
+    motion = [0.5 * (views[e, i] - views[e, k]) for e, k, i in triples]
+    expected = np.stack([motion, np.abs(motion)], 1)
+    np.testing.assert_allclose(distinct.deviation[:count], expected, atol=1e-6)
+    kernel = np.asarray(fakes.policy_variables(4)["kernel"])
+    np.testing.assert_allclose(distinct.seen[:count], expected @ kernel[:2], atol=1e-6)
+    # What finds no room is left out; what is kept is the same.
+    few = share(params, 1)
+    assert few.distinct.deviation.shape[0] == 17 < count
+    np.testing.assert_array_equal(few.distinct.deviation, distinct.deviation[:17])
+
+
+def test_a_population_is_its_policies_one_by_one():
+    policies = [fakes.policy_variables(seed) for seed in (4, 5, 6)]
+    budgets, caps = jnp.array([0.25, 0.5, jnp.inf]), jnp.array([0.9, 0.95, 0.99])
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *policies)
+    run = compiled(
+        dynamic.rollout_population, fakes.PAIR, SAMPLED, rules=RULES, how=SMALL
+    )
+    together = run(
+        dynamic.RolloutParams(fakes.VARIABLES, (stacked, caps), budgets),
+        jnp.stack([rngs(seed) for seed in (7, 8, 9)]),
+        episodes(),
+    )
+    for index, policy in enumerate(policies):
+        params = fakes.params((policy, caps[index]), budgets[index])
+        mine = together._replace(
+            trials=jax.tree.map(lambda x, i=index: x[i], together.trials)
+        )
+        assert_same(mine, plain(params, 7 + index))
+    # Shared between the policies too.
+    alone = sum(
+        int(share(fakes.params((p, caps[i]), budgets[i]), 7 + i).distinct.count)
+        for i, p in enumerate(policies)
+    )
+    assert int(together.distinct.count) < alone
+
+
+def test_memory_is_kept_by_trials():
+    def decide(limit, rng, observation, seen):
+        seen = seen + observation.deviation[1]
+        return dynamic.Decision(seen > limit, jnp.float32(0.0)), seen
+
+    scheduler = dynamic.Scheduler(lambda limit: jnp.float32(0.0), decide)
+    params = fakes.params(jnp.float32(0.7))
+    shared = share(params, 0, scheduler)
+    trials = plain(params, 0, scheduler=scheduler)
+    assert_same(shared, trials)
+    assert 1 < np.asarray(trials.action)[0, 0].sum() < FRAMES - 2
+
+
+def test_pools_of_tables_are_shared_as_well():
+    tables = [
+        dynamic.build_table(
+            fakes.PAIR,
+            fakes.VARIABLES,
+            jax.tree.map(lambda x, e=e: x[e], episodes()),
+            dtype=np.float32,
+        )
+        for e in range(EPISODES)
+    ]
+    pool = jax.tree.map(lambda *x: jnp.stack(x), *tables)
+    params = fakes.params((fakes.policy_variables(4), jnp.float32(0.95)), 0.5)
+    shared = share(
+        params._replace(framework=pool),
+        3,
+        pair=dynamic.pooled_pair,
+        given=dynamic.PooledEpisode(jnp.arange(EPISODES), pool.key_scores),
+    )
+    assert_same(shared, plain(params, 3))
+
+
+def test_one_compiled_size_for_each_bucket_and_no_select():
+    """A batched switch would compute every size: there must be a conditional."""
+    params = fakes.params((fakes.policy_variables(4), jnp.float32(0.95)), 0.5)
+    run = functools.partial(
+        dynamic.rollout_episodes,
+        fakes.PAIR,
+        dynamic.sampled(HALVES),
+        rules=RULES,
+        how=SMALL,
+    )
+    jaxpr = str(jax.make_jaxpr(run)(params, rngs(0), episodes()))
+    assert jaxpr.count(" cond[") == 1
+
+
+def test_bucket_sizes_waste_little():
+    for limit in (1, 3, 32, 33, 256, 2048):
+        sizes = sharing.bucket_sizes(limit)
+        assert sizes[-1] == limit and list(sizes) == sorted(set(sizes))
+        waste = [min(s for s in sizes if s >= n) / n for n in range(1, limit + 1)]
+        assert np.mean(waste) < 1.2
+    assert len(sharing.bucket_sizes(2048)) < 40
