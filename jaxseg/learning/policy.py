@@ -83,7 +83,7 @@ def gradient_fn(
 
     def gradient(params, frozen, units, rng):
         episodes, trajectories = rollouts(params, frozen, units, rng)
-        advantages, returns = _advantages(recipe, trajectories, axis_name)
+        advantages, returns = advantages_of(recipe, trajectories, axis_name)
 
         def loss_fn(params):
             def unit_logits(episode_and_trajectory):
@@ -101,7 +101,7 @@ def gradient_fn(
             return -value, metrics
 
         (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-        metrics |= {"loss": loss, **_describe(trajectories, returns)}
+        metrics |= {"loss": loss, **describe(trajectories, returns)}
         if axis_name is None:
             return grads, metrics
         return parallel.mean_over_devices((grads, metrics), axis_name)
@@ -137,13 +137,11 @@ def trajectory_logits(
 
     rows = (trajectory.key_frame, trajectory.frame, trajectory.expert)
     by_decision = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rows)
-    logits = _chunked(
-        jax.checkpoint(jax.vmap(jax.vmap(one))), by_decision, recipe.chunk
-    )
+    logits = chunked(jax.checkpoint(jax.vmap(jax.vmap(one))), by_decision, recipe.chunk)
     return jnp.swapaxes(logits, 0, 1)
 
 
-def _chunked(fn, rows, size):
+def chunked(fn, rows, size):
     """Apply fn to equal chunks of the leading axis, one after another."""
     count = len(jax.tree.leaves(rows)[0])
     chunks = -(-count // size)
@@ -157,7 +155,7 @@ def _chunked(fn, rows, size):
     return out.reshape(chunks * size, *out.shape[2:])[:count]
 
 
-def _advantages(recipe, trajectories, axis_name):
+def advantages_of(recipe, trajectories, axis_name):
     """Return advantages [U, k, S] and the return of every trial [U, k]."""
     returns = objective.RETURNS[recipe.returns](
         trajectories.reward, trajectories.valid, recipe.discount
@@ -175,7 +173,7 @@ def _advantages(recipe, trajectories, axis_name):
     return returns - baseline(returns, mine[None]), totals
 
 
-def _describe(trajectories, totals):
+def describe(trajectories, totals):
     live = trajectories.valid.sum(-1)
     rates = trajectories.action.sum(-1) / jnp.maximum(live, 1)
     return {

@@ -1,0 +1,236 @@
+"""The gradient of policies whose trials share their pairs (the product path).
+
+As `learning.policy.gradient_fn`, with the rollouts of `dynamic.sharing`: networks run
+once for a distinct pair, and the policy's trunk goes forwards and backwards once for
+each as well, in batches. P policies, U units of k trials, S decisions, M pairs.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg import dynamic
+from jaxseg.dynamic import sharing as pairs
+from jaxseg.learning import objective, policy
+from jaxseg.learning.recipe import Recipe
+from jaxseg.learning.units import Units
+from jaxseg.runtime import parallel
+from jaxseg.types import Array, Metrics, Params, PRNGKey
+
+_STEPS = 16  # decisions whose logits are computed together
+
+
+class Points(NamedTuple):
+    """What the policies of a population differ in, beside their weights and draws."""
+
+    budget: Array  # [P] eta
+    action_cap: Array  # [P] epsilon
+
+
+def gradient_fn(
+    recipe: Recipe,
+    pair_fn: dynamic.PairFn,
+    policy_fn: dynamic.PolicyFn,
+    *,
+    episode_fn: policy.EpisodeFn = lambda frozen, episode: episode,
+    sharing: dynamic.Sharing = dynamic.DEFAULT_SHARING,
+    axis_name: str | None = parallel.AXIS,
+) -> Callable[[Params, Any, Units, PRNGKey], tuple[Params, Metrics]]:
+    """Return the per-device function of one policy; see `policy.gradient_fn`.
+
+    Returns:
+      params, frozen, units, rng -> gradient of minus the objective, metrics. Both are
+      averaged over the devices.
+    """
+    point = Points(jnp.float32(recipe.eta)[None], jnp.float32(recipe.action_cap)[None])
+    together = population_gradient_fn(
+        recipe,
+        pair_fn,
+        policy_fn,
+        episode_fn=episode_fn,
+        sharing=sharing,
+        axis_name=axis_name,
+    )
+
+    def gradient(params, frozen, units, rng):
+        params = jax.tree.map(lambda x: jnp.asarray(x)[None], params)
+        found = together(params, (frozen, point), units, rng[None])
+        return jax.tree.map(lambda x: x[0], found)
+
+    return gradient
+
+
+def population_gradient_fn(
+    recipe: Recipe,
+    pair_fn: dynamic.PairFn,
+    policy_fn: dynamic.PolicyFn,
+    *,
+    episode_fn: policy.EpisodeFn = lambda frozen, episode: episode,
+    sharing: dynamic.Sharing = dynamic.DEFAULT_SHARING,
+    axis_name: str | None = parallel.AXIS,
+) -> Callable[[Params, Any, Units, PRNGKey], tuple[Params, Metrics]]:
+    """Return the per-device function of P policies on the same episodes.
+
+    Args:
+      recipe: of all; `eta` and `action_cap` are those of the points instead.
+      pair_fn, policy_fn, episode_fn: as for `policy.gradient_fn`; a `dynamic.Policy`
+        shares its trunk.
+      sharing: how to compute.
+      axis_name: of the devices; None on one device without pmap.
+
+    Returns:
+      params [P, ...], (frozen, points), units, rngs [P] -> gradients [P, ...] of minus
+      each policy's objective, metrics [P]. All are averaged over the devices.
+    """
+    halves = dynamic.halves(policy_fn)
+    scheduler = dynamic.sampled(halves)
+
+    def gradient(params, frozen_and_points, units, rngs):
+        frozen, points = frozen_and_points
+        episodes = jax.lax.map(functools.partial(episode_fn, frozen), units.episode)
+        rolled = dynamic.rollout_population(
+            pair_fn,
+            scheduler,
+            dynamic.RolloutParams(frozen, (params, points.action_cap), points.budget),
+            jax.vmap(lambda rng: _trial_rngs(rng, units))(rngs),
+            episodes,
+            rules=recipe.rules,
+            how=sharing,
+        )
+        back = _Backward(halves, recipe, params, rolled)
+        advantages, returns = jax.vmap(
+            lambda trials: policy.advantages_of(recipe, trials, axis_name)
+        )(rolled.trials)
+        (grads, seen_grads), metrics = back.head(advantages)
+        trunk_grads = back.trunk(
+            seen_grads,
+            lambda *pair: pairs.evaluate(pair_fn, frozen, episodes, *pair).deviation,
+            sharing.gradient_batch,
+        )
+        grads = jax.tree.map(jnp.add, grads, trunk_grads)
+        metrics |= jax.vmap(policy.describe)(rolled.trials, returns)
+        metrics["pairs"] = jnp.full(
+            len(points.budget), rolled.distinct.count, jnp.float32
+        )
+        if axis_name is None:
+            return grads, metrics
+        return parallel.mean_over_devices((grads, metrics), axis_name)
+
+    return gradient
+
+
+def _trial_rngs(rng: PRNGKey, units: Units) -> PRNGKey:
+    """Return the keys of all trials of units, [U, k]."""
+
+    def one(index, trials):
+        return dynamic.trial_rngs(jax.random.fold_in(rng, index), trials)
+
+    return jax.vmap(one)(units.episode_index, units.trials)
+
+
+class _Backward:
+    """The gradient in two parts: of what a decision has, then of what a pair has."""
+
+    def __init__(self, halves, recipe, params, rolled: dynamic.SharedTrajectory):
+        self.halves, self.terms = halves, recipe.terms
+        self.params, self.rolled = params, rolled
+        self.count = len(rolled.pair)  # P
+
+    def head(self, advantages) -> tuple[tuple[Params, Any], Metrics]:
+        """Return gradients by the parameters and by what is seen of each pair."""
+
+        def loss_fn(params, seen):
+            logits = pairs.over_policies(self._logits, self.count)(
+                params, seen, self.rolled.trials, self.rolled.pair
+            )
+
+            def one(logits, trials, advantages):
+                return objective.policy_objective(
+                    logits, trials.action, advantages, trials.valid, self.terms
+                )
+
+            values, metrics = jax.vmap(one)(logits, self.rolled.trials, advantages)
+            # A policy's objective has its own parameters alone.
+            return -values.sum(), metrics | {"loss": -values}
+
+        seen = self.rolled.distinct.seen
+        return jax.grad(loss_fn, (0, 1), has_aux=True)(self.params, seen)
+
+    def _logits(self, params, seen, trials, pair):
+        """Return the logits [U, k, S, 2] of one policy."""
+
+        def one(row):
+            which, key_frame, frame, expert = row
+            observation = dynamic.Observation(
+                jax.tree.map(lambda x: x[which], seen), expert, frame - key_frame, frame
+            )
+            return self.halves.head(params, observation)
+
+        rows = (pair, trials.key_frame, trials.frame, trials.expert)
+        by_decision = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), rows)
+        mapped = jax.checkpoint(jax.vmap(jax.vmap(jax.vmap(one))))
+        return jnp.moveaxis(policy.chunked(mapped, by_decision, _STEPS), 0, 2)
+
+    def trunk(self, seen_grads, deviation_fn, batch: int) -> Params:
+        """Return the gradient through the trunk, a batch of pairs at a time.
+
+        Args:
+          seen_grads: [P, M, ...] by what is seen.
+          deviation_fn: episode, key frame, frame [B] -> deviations [B, ...], of pairs
+            whose deviations have not been kept.
+        """
+        distinct = self.rolled.distinct
+        limit = len(distinct.frame)
+        batch = min(batch, limit)
+        kept = len(jax.tree.leaves(distinct.deviation)[0])
+
+        def take(tree, begun, axis=0):
+            # Rows are counted from the end where the last batch does not fit, so the
+            # ones before it would be added twice.
+            return jax.tree.map(
+                lambda x: jax.lax.dynamic_slice_in_dim(x, begun, batch, axis), tree
+            )
+
+        def deviations(begun):
+            fresh = lambda: deviation_fn(*take(distinct[:3], begun))
+            if kept < batch:
+                return fresh()
+            stored = lambda: jax.tree.map(
+                lambda x: (
+                    x.astype(jnp.float32)
+                    if jnp.issubdtype(x.dtype, jnp.floating)
+                    else x
+                ),
+                take(distinct.deviation, begun),
+            )
+            if kept == limit:
+                return stored()
+            return jax.lax.cond(begun + batch <= kept, stored, fresh)
+
+        def add(carry):
+            begun, total = carry
+            start = jnp.minimum(begun, limit - batch)
+            is_new = start + jnp.arange(batch) >= begun
+
+            def cotangent(x):
+                x = jax.lax.dynamic_slice_in_dim(x, start, batch, 1)
+                return jnp.where(is_new.reshape(-1, *(1,) * (x.ndim - 2)), x, 0)
+
+            deviation = deviations(start)
+
+            def seen(params):
+                def one(params):
+                    return jax.vmap(self.halves.trunk, (None, 0))(params, deviation)
+
+                return pairs.over_policies(one, self.count)(params)
+
+            _, back = jax.vjp(seen, self.params)
+            (found,) = back(jax.tree.map(cotangent, seen_grads))
+            return begun + batch, jax.tree.map(jnp.add, total, found)
+
+        zeros = jax.tree.map(jnp.zeros_like, self.params)
+        more = lambda carry: carry[0] < distinct.count
+        return jax.lax.while_loop(more, add, (jnp.int32(0), zeros))[1]

@@ -1,0 +1,116 @@
+"""The gradient on distinct pairs against the one that evaluates every decision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import dynamic
+from jaxseg.learning import policy, shared, units
+from jaxseg.runtime import parallel
+from tests import fakes
+from tests.dynamic.test_sharing import HALVES
+from tests.learning.test_policy import LENGTH, TRIALS, make_units, pool, recipe
+
+# Smaller than what there is, so that every batch and every store overflows.
+SMALL = dynamic.Sharing(buckets=(7,), kept=17, score_batch=4, gradient_batch=6)
+METRICS = ("key_rate", "length", "stopped", "return", "entropy", "loss")
+
+
+def clips(count):
+    made = [fakes.clip(seed, LENGTH) for seed in range(count)]
+    return jax.tree.map(lambda *x: np.stack(x), *made)
+
+
+def prepare(frozen, clip):
+    return dynamic.prepare(fakes.FRAMEWORK, frozen, clip, score_fn=fakes.score)
+
+
+def assert_same(found, expected, rtol=1e-5):
+    for name in expected[0]:
+        np.testing.assert_allclose(
+            found[0][name], expected[0][name], rtol=rtol, atol=1e-6
+        )
+    for name in METRICS:
+        np.testing.assert_allclose(found[1][name], expected[1][name], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kept", "halves", "baseline"),
+    [(17, HALVES, "leave_one_out"), (None, HALVES, "none"), (17, fakes.policy, "none")],
+    ids=["recomputed in part", "kept", "not in halves"],
+)
+def test_sharing_pairs_changes_no_gradient(kept, halves, baseline):
+    chosen = recipe(episodes=3, baseline=baseline)
+    batch = units.make_units(clips(3), 3, TRIALS, 1)
+    arguments = fakes.policy_variables(3), fakes.VARIABLES, batch, jax.random.key(1)
+    how = {"episode_fn": prepare, "axis_name": None}
+    sharing = SMALL._replace(kept=kept)
+    plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **how)
+    ours = shared.gradient_fn(chosen, fakes.PAIR, halves, sharing=sharing, **how)
+    expected, found = jax.jit(plain)(*arguments), jax.jit(ours)(*arguments)
+    assert_same(found, expected)
+    assert np.abs(expected[0]["kernel"]).max() > 1e-3
+
+
+def test_tables_are_read_again_where_nothing_is_kept():
+    chosen, tables = recipe(episodes=4), pool(4)
+    arguments = (
+        fakes.policy_variables(3),
+        tables,
+        make_units(4, tables, 1),
+        jax.random.key(1),
+    )
+    plain = policy.gradient_fn(
+        chosen, dynamic.pooled_pair, fakes.policy, axis_name=None
+    )
+    ours = shared.gradient_fn(
+        chosen,
+        dynamic.pooled_pair,
+        HALVES,
+        sharing=SMALL._replace(kept=0),
+        axis_name=None,
+    )
+    expected, found = jax.jit(plain)(*arguments), jax.jit(ours)(*arguments)
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("episodes", "how"), [(4, "pmap"), (2, "shard_map"), (1, "pmap")]
+)
+def test_four_devices_equal_one(episodes, how):
+    def run(num_devices):
+        chosen, tables = recipe(num_devices, episodes=episodes), pool(episodes)
+        gradient = shared.gradient_fn(
+            chosen, dynamic.pooled_pair, HALVES, sharing=SMALL._replace(kept=0)
+        )
+        spread = parallel.data_parallel(
+            gradient, (None, None, 0, None), num_devices=num_devices, how=how
+        )
+        batch = make_units(episodes, tables, chosen.split_trials)
+        return spread(fakes.policy_variables(2), tables, batch, jax.random.key(5))
+
+    assert_same(run(4), run(1))
+
+
+def test_policies_together_have_the_gradients_they_have_alone():
+    policies = [fakes.policy_variables(seed) for seed in (4, 5, 6)]
+    etas, caps = (0.2, 0.3, 0.6), (0.9, 0.95, 0.99)
+    rngs = jax.random.split(jax.random.key(9), 3)
+    batch = units.make_units(clips(2), 2, TRIALS, 1)
+    how = {"episode_fn": prepare, "axis_name": None}
+    gradient = shared.population_gradient_fn(
+        recipe(episodes=2), fakes.PAIR, HALVES, sharing=SMALL, **how
+    )
+    together, metrics = jax.jit(gradient)(
+        jax.tree.map(lambda *x: jnp.stack(x), *policies),
+        (fakes.VARIABLES, shared.Points(jnp.array(etas), jnp.array(caps))),
+        batch,
+        rngs,
+    )
+    for index, variables in enumerate(policies):
+        chosen = recipe(episodes=2, eta=etas[index], action_cap=caps[index])
+        plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **how)
+        alone = jax.jit(plain)(variables, fakes.VARIABLES, batch, rngs[index])
+        mine = [jax.tree.map(lambda x, i=index: x[i], t) for t in (together, metrics)]
+        assert_same(mine, alone)
