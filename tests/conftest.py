@@ -27,9 +27,11 @@ os.environ["XLA_FLAGS"] = " ".join(
 # which small arrays do not repay. JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests with it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Runs that are started again, here or in a process of their own, compile the same
-# programs: the first of a session keeps them. No session sees those of another.
-_CACHE = tempfile.TemporaryDirectory(prefix="jaxseg-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+# programs: the first of a session keeps them, for its workers too. No session sees
+# those of another.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="jaxseg-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
@@ -39,6 +41,15 @@ import pytest  # noqa: E402
 # Compile time counts as run time, so a deadline would fail at random.
 hypothesis.settings.register_profile("jaxseg", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("jaxseg")
+
+
+def pytest_collection_modifyitems(items):
+    """Give every worker whole files, and the longest share, the system's, first."""
+    system = Path(__file__).parent / "system"
+    items.sort(key=lambda item: system not in item.path.parents)
+    for item in items:
+        whole = system if system in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(str(whole)))
 
 
 @pytest.fixture(scope="session")
