@@ -1,43 +1,36 @@
 """jaxseg benchmark: speed, as ratios of programs that are timed in one run."""
 
 import argparse
+import csv
+import io
 import math
 
-HELP = "time the networks on this machine against their plain forms and torch"
+HELP = (
+    "time the networks on this machine against their plain forms and other frameworks"
+)
 DESCRIPTION = """\
 Measure speed as a ratio of programs that are timed in turns in one run:
 
   jaxseg benchmark inference
 
-times every network, batch 1 at its real size with fresh weights, against the same
-network with each operation in its obvious form (lax convolutions), after checking that
-both give the same result. `ratio` above 1 means that jaxseg's form is faster.
+times every network, batch 1 at its real size with fresh weights, against
 
-Where torch is installed (jaxseg does not ask for it), it is timed in the same turns:
-eager, in inference mode, on the GPU or on one or all cores, whichever is faster, with
-the same weights and input, batch norm folded into the weights, images in channels_last.
-It must agree as well.
-`torch ratio` is torch's time over jaxseg's. Without torch its columns are empty.
+plain: the same network with each operation in its obvious form (lax convolutions);
+torch: where torch is installed, eager, in inference mode, images in channels_last;
+onnx: where onnx and onnxruntime are installed, the network as a model of ONNX, images
+  in ONNX's own order, optimised as onnxruntime does by default.
 
-`cpu ratio` compares processor time, which other programs on the machine disturb less.
-Takes about a quarter of an hour on two cores; --networks and --size make it shorter.
+jaxseg asks for neither. Both run on the GPU or on one or all cores, whichever is
+faster, with the same weights and input and with batch norm folded into the weights.
+All must give jaxseg's result before they are timed; columns of what is not there are
+empty, with the reason below the line.
+
+Ratios are the other program's time over jaxseg's: above 1, jaxseg's is faster. Those of
+processor time are disturbed less by what else the machine does.
+
+Takes about twenty minutes on two cores; --networks and --size make it shorter. The file
+of --out is written after every network.
 """
-COLUMNS = (
-    "network",
-    "part",
-    "input",
-    "parameters",
-    "plain_ms",
-    "ms",
-    "torch_ms",
-    "ratio",
-    "cpu_ratio",
-    "torch_ratio",
-    "torch_cpu_ratio",
-    "compile_s",
-    "difference",
-    "hardware",
-)
 
 
 def add_parser(subparsers) -> None:
@@ -52,7 +45,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--networks",
         metavar="NAME:PART,...",
-        help="which networks, as the table names them (default: all)",
+        help="which networks, as the table names them (default: all); names are those "
+        "of `jaxseg convert --list`",
     )
     parser.add_argument(
         "--size",
@@ -69,12 +63,8 @@ def add_parser(subparsers) -> None:
 
 def run(args, rest: list[str]) -> None:
     """Time what the arguments say and print a line for each network."""
-    import csv
-    import io
-
     from jaxseg.errors import UserError
-    from jaxseg.evaluation import benchmark, speed
-    from jaxseg.runtime import files
+    from jaxseg.evaluation import benchmark, speed, workload
 
     for name, least in (("repeats", 1), ("size", 0)):
         if getattr(args, name) < least:
@@ -82,62 +72,97 @@ def run(args, rest: list[str]) -> None:
                 f"--{name} is {getattr(args, name)}; expected {least} or more; "
                 "change it"
             )
-    chosen = benchmark.NETWORKS
+    chosen = workload.NETWORKS
     if args.networks:
         chosen = [tuple(n.partition(":")[::2]) for n in args.networks.split(",")]
-    hardware = speed.hardware()
+    workloads = workload.find(chosen, args.size)
+    hardware, rows = speed.hardware(), []
+    _write(args.out, rows, benchmark.PEERS)
     print(f"on {hardware}; batch 1, medians of {args.repeats}")
-    print(
-        f"{'network':<28}{'part':<11}{'input':>10}{'parameters':>13}{'plain ms':>10}"
-        f"{'ms':>9}{'torch ms':>10}{'ratio':>7}{'cpu ratio':>11}{'torch ratio':>13}"
-        f"{'torch cpu ratio':>17}"
+    print(_header(benchmark.PEERS))
+    for found in benchmark.inference(workloads, repeats=args.repeats):
+        print(_line(found, benchmark.PEERS), flush=True)
+        rows.append(_row(found, benchmark.PEERS, hardware))
+        _write(args.out, rows, benchmark.PEERS)
+
+
+def _header(peers) -> str:
+    """Return the two lines above the table."""
+    others = "".join(f"{name:>8}" for name in ("plain", *peers))
+    width = len(others)
+    return (
+        f"{'':<38}{'':>10}{'':>13}{'ms':>10}{'':>{width}}"
+        f"  {'times ours':>{width}}  {'processor time':>{width}}\n"
+        f"{'network':<38}{'input':>10}{'parameters':>13}{'ours':>10}{others}"
+        f"  {others}  {others}"
     )
-    rows = []
-    for found in benchmark.inference(chosen, size=args.size, repeats=args.repeats):
-        print(_line(found), flush=True)
-        rows.append(dict(zip(COLUMNS, _values(found, hardware), strict=True)))
-    if args.out:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        files.write_atomically(args.out, text.getvalue())
 
 
-def _line(found) -> str:
-    """Return the line of the table for a timing, and why it lacks torch."""
+def _line(found, peers) -> str:
+    """Return the line of the table for a timing, and why it lacks peers."""
+    others = ("plain", *peers)
     line = (
-        f"{found.network:<28}{found.part:<11}{_size(found):>10}{found.parameters:>13,}"
-        f"{1e3 * found.plain_seconds:>10.1f}{1e3 * found.seconds:>9.1f}"
-        f"{_number(1e3 * found.torch_seconds, '.1f'):>10}"
-        f"{found.ratio:>7.2f}{_number(found.cpu_ratio, '.2f'):>11}"
-        f"{_number(found.torch_ratio, '.2f'):>13}"
-        f"{_number(found.torch_cpu_ratio, '.2f'):>17}"
+        f"{found.network + ':' + found.part:<38}{_size(found):>10}"
+        f"{found.parameters:>13,}{_milliseconds(found, 'ours', '.1f'):>10}"
     )
-    if found.torch_missing:
-        line += f"\n  without torch: {found.torch_missing}"
+    line += "".join(f"{_milliseconds(found, name, '.1f'):>8}" for name in others)
+    for ratio in (found.ratio, found.cpu_ratio):
+        line += "  " + "".join(f"{_number(ratio(name), '.2f'):>8}" for name in others)
+    for name, why in found.missing.items():
+        line += f"\n  without {peers[name].NAME}: {why}"
     return line
 
 
-def _values(found, hardware: str) -> tuple:
-    """Return the cells of `COLUMNS`."""
+def _columns(peers) -> tuple[str, ...]:
+    """Return the names of the columns of the file."""
     return (
-        found.network,
-        found.part,
-        _size(found),
-        found.parameters,
-        *(_number(1e3 * x, ".4g") for x in (found.plain_seconds, found.seconds)),
-        _number(1e3 * found.torch_seconds, ".4g"),
-        *(_number(x, ".4g") for x in (found.ratio, found.cpu_ratio)),
-        *(_number(x, ".4g") for x in (found.torch_ratio, found.torch_cpu_ratio)),
-        f"{found.compile_seconds:.4g}",
-        f"{found.difference:.2g}",
-        hardware,
+        *("network", "part", "input", "parameters", "plain_ms", "ms"),
+        *(f"{name}_ms" for name in peers),
+        *("ratio", "cpu_ratio"),
+        *(f"{name}_{what}" for name in peers for what in ("ratio", "cpu_ratio")),
+        *("compile_s", "difference", "hardware"),
     )
+
+
+def _row(found, peers, hardware: str) -> dict[str, object]:
+    """Return the cells of `_columns`."""
+    row = {
+        "network": found.network,
+        "part": found.part,
+        "input": _size(found),
+        "parameters": found.parameters,
+        "ms": _milliseconds(found, "ours", ".4g"),
+        "compile_s": f"{found.compile_seconds:.4g}",
+        "difference": f"{found.difference:.2g}",
+        "hardware": hardware,
+    }
+    for name in ("plain", *peers):
+        prefix = "" if name == "plain" else f"{name}_"
+        row[f"{name}_ms"] = _milliseconds(found, name, ".4g")
+        row[f"{prefix}ratio"] = _number(found.ratio(name), ".4g")
+        row[f"{prefix}cpu_ratio"] = _number(found.cpu_ratio(name), ".4g")
+    return row
+
+
+def _write(path, rows, peers) -> None:
+    """Write the table as it is so far, if there is to be a file."""
+    from jaxseg.runtime import files
+
+    if path:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _columns(peers), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.write_atomically(path, text.getvalue())
 
 
 def _size(found) -> str:
     return "x".join(map(str, found.input))
+
+
+def _milliseconds(found, program: str, form: str) -> str:
+    seconds = found.seconds.get(program)
+    return format(1e3 * seconds.wall, form) if seconds else ""
 
 
 def _number(x: float, form: str) -> str:

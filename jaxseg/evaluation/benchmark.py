@@ -1,160 +1,142 @@
-"""Time every network at its real size against the plain form of the same program.
+"""Time networks against the plain form of the same program, and against peers.
 
-And against torch, where it is installed (see `torch_peer.program`). All programs have
-the same weights and input, must agree before they are timed, and are timed in turns, so
-that what else the machine does falls on all.
+Peers are other frameworks, where they are installed. All programs have the same weights
+and input, must agree before they are timed, and are timed in turns, so that what else
+the machine does falls on all.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import build
 from jaxseg.errors import UserError
-from jaxseg.evaluation.torch_peer import program
+from jaxseg.evaluation import workload
+from jaxseg.evaluation.peers import folding, graph, peer
+from jaxseg.evaluation.peers.onnx import program as onnx_program
+from jaxseg.evaluation.peers.torch import program as torch_program
 from jaxseg.models import parameters
 from jaxseg.ops import forms
-from jaxseg.pretrained import catalogue
 
 TOLERANCE = 1e-4  # of the largest value
-# (name in the catalogue, part): one of every kind of network.
-NETWORKS = (
-    ("deeplab-resnet50-beta", "segmenter"),
-    ("deeplab-xception65", "segmenter"),
-    ("deeplab-mobilenetv2-decoder", "segmenter"),
-    ("deeplab-mobilenetv2", "segmenter"),
-    ("deeplab-v2-vgg16", "segmenter"),
-    ("deeplab-largefov-vgg16", "segmenter"),
-    ("fcn8s", "segmenter"),
-    ("dvsnet", "segmenter"),
-    ("dvsnet", "flow"),
-    ("dvsnet", "decision"),
-    ("flownet2-S", "flow"),
-    ("flownet2-s-tf", "flow"),
-)
+PEERS: dict[str, type[peer.Program]] = {
+    "torch": torch_program.Program,
+    "onnx": onnx_program.Program,
+}
 
 
-class Timing(NamedTuple):
-    """One network, batch 1; seconds are medians over the repeats.
-
-    Numbers of torch are NaN where it was not timed.
-    """
-
-    network: str
-    part: str
-    input: tuple[int, int]  # height, width
-    parameters: int
-    plain_seconds: float  # wall
-    seconds: float  # wall
-    torch_seconds: float  # wall
-    ratio: float  # plain / ours, of wall time
-    cpu_ratio: float  # the same of processor time, NaN off the CPU
-    torch_ratio: float  # torch / ours, of wall time
-    torch_cpu_ratio: float  # the same of processor time, NaN off the CPU
-    compile_seconds: float
-    difference: float  # of the forms: largest, relative to the largest value
-    torch_missing: str  # why torch was not timed, empty if it was
-
-
-def inference(
-    names: Sequence[tuple[str, str]], *, size: int = 0, repeats: int = 5
-) -> Iterator[Timing]:
-    """Time networks one after another.
-
-    Args:
-      names: pairs of a name in the catalogue and a part, as in `NETWORKS`.
-      size: height and width of the input in place of the network's own; 0 keeps it.
-      repeats: samples of each program.
-
-    Raises:
-      UserError: an unknown network, or forms that do not agree.
-    """
-    for name, part in names:
-        if part not in catalogue.find(name).settings:
-            raise UserError(
-                f"{name} has no part {part!r}; expected NAME:PART as in "
-                f"{':'.join(NETWORKS[0])}; change --networks"
-            )
-        yield _time(name, part, size, repeats)
-
-
-def _time(name, part, size, repeats) -> Timing:
-    settings = catalogue.settings_of(catalogue.find(name), None)
-    if size:
-        for group in settings.values():
-            group |= {"input_size": size} if "input_size" in group else {}
-    variables = build.init(settings, part, 0)
-    inputs = _inputs(settings, part)
-    begun = time.perf_counter()
-    ours = _compiled(settings, part, variables, inputs)
-    spent = time.perf_counter() - begun
-    with forms.plain():
-        plain = _compiled(settings, part, variables, inputs)
-    expected = plain(variables, *inputs)
-    difference = _difference(ours(variables, *inputs), expected)
-    if not difference <= TOLERANCE:
-        raise UserError(
-            f"the forms of {name}:{part} differ by {difference:.2g} of the largest "
-            f"value; expected at most {TOLERANCE:.0e}; this is a fault of jaxseg"
-        )
-    programs = {
-        "plain": lambda: jax.block_until_ready(plain(variables, *inputs)),
-        "ours": lambda: jax.block_until_ready(ours(variables, *inputs)),
-    }
-    missing = ""
-    try:
-        apply = _apply(settings, part)
-        programs["torch"] = _torch_program(apply, variables, inputs, expected)
-    except program.Missing as error:
-        missing = str(error)
-    seconds = _run_in_turns(programs, repeats)
-    own, peer = seconds["ours"], seconds.get("torch", _NO_SECONDS)
-    return Timing(
-        network=name,
-        part=part,
-        input=tuple(inputs[0].shape[1:3]),
-        parameters=parameters.count_parameters(variables),
-        plain_seconds=seconds["plain"].wall,
-        seconds=own.wall,
-        torch_seconds=peer.wall,
-        ratio=seconds["plain"].wall / own.wall,
-        cpu_ratio=seconds["plain"].processor / own.processor,
-        torch_ratio=peer.wall / own.wall,
-        torch_cpu_ratio=peer.processor / own.processor,
-        compile_seconds=spent,
-        difference=difference,
-        torch_missing=missing,
-    )
-
-
-def _torch_program(apply, variables, inputs, expected) -> Callable:
-    """Return the network in torch; `program.Missing` if it does not agree."""
-    peer = program.Program(apply, variables, inputs)
-    difference = _difference(peer.arrays(), jax.tree.leaves(expected))
-    if not difference <= TOLERANCE:
-        raise program.Missing(
-            f"its result differs by {difference:.2g} of the largest value"
-        )
-    return peer
-
-
-class _Seconds(NamedTuple):
-    """Medians of a program."""
+class Seconds(NamedTuple):
+    """Medians of a program over the repeats."""
 
     wall: float
     processor: float  # NaN off the CPU
 
 
-_NO_SECONDS = _Seconds(float("nan"), float("nan"))
+class Timing(NamedTuple):
+    """One network, batch 1."""
+
+    network: str
+    part: str
+    input: tuple[int, int]  # height, width
+    parameters: int
+    seconds: Mapping[str, Seconds]  # "ours", "plain" and the peers that were timed
+    missing: Mapping[str, str]  # the other peers, and why they were not
+    compile_seconds: float
+    difference: float  # of the forms: largest, relative to the largest value
+
+    def ratio(self, program: str) -> float:
+        """Return the wall time of a program over ours; NaN if it was not timed."""
+        times = self.seconds
+        return times[program].wall / times["ours"].wall if program in times else np.nan
+
+    def cpu_ratio(self, program: str) -> float:
+        """Return the same of processor time; NaN off the CPU too."""
+        if program not in self.seconds:
+            return np.nan
+        return self.seconds[program].processor / self.seconds["ours"].processor
 
 
-def _run_in_turns(
-    programs: Mapping[str, Callable], repeats: int
-) -> dict[str, _Seconds]:
+def inference(
+    workloads: Iterable[workload.Workload], *, repeats: int = 5
+) -> Iterator[Timing]:
+    """Time networks one after another.
+
+    Args:
+      workloads: the networks.
+      repeats: samples of each program.
+
+    Raises:
+      UserError: forms that do not agree.
+    """
+    for load in workloads:
+        yield _time(load, repeats)
+
+
+def _time(load, repeats) -> Timing:
+    variables, inputs = load.variables(), load.inputs()
+    begun = time.perf_counter()
+    ours = compiled(load.apply, variables, inputs)
+    spent = time.perf_counter() - begun
+    with forms.plain():
+        plain = compiled(load.apply, variables, inputs)
+    expected = plain(variables, *inputs)
+    difference = _difference(ours(variables, *inputs), expected)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the forms of {load} differ by {difference:.2g} of the largest value; "
+            f"expected at most {TOLERANCE:.0e}; this is a fault of jaxseg"
+        )
+    programs, missing = _peers(load, variables, inputs, expected)
+    programs |= {
+        "plain": lambda: jax.block_until_ready(plain(variables, *inputs)),
+        "ours": lambda: jax.block_until_ready(ours(variables, *inputs)),
+    }
+    return Timing(
+        network=load.name,
+        part=load.part,
+        input=tuple(inputs[0].shape[1:3]),
+        parameters=parameters.count_parameters(variables),
+        seconds=_run_in_turns(programs, repeats),
+        missing=missing,
+        compile_seconds=spent,
+        difference=difference,
+    )
+
+
+def compiled(apply: Callable, variables, inputs) -> Callable:
+    """Compile `apply(variables, *inputs)` in the form that holds now."""
+    # A function of its own, so that no trace of another form is found.
+    return jax.jit(lambda *x: apply(*x)).lower(variables, *inputs).compile()
+
+
+def _peers(load, variables, inputs, expected):
+    """Return the programs of the peers, and of the others why there is none."""
+    found, missing, folded = {}, {}, None
+    for name, make in PEERS.items():
+        try:
+            if folded is None:
+                folded = folding.fold(graph.trace(load.apply, variables, inputs))
+            found[name] = _agreeing(make(folded, inputs), expected)
+        except NotImplementedError as error:
+            missing[name] = f"jaxseg has {error} for {make.NAME}"
+        except peer.Missing as error:
+            missing[name] = str(error)
+    return found, missing
+
+
+def _agreeing(program, expected):
+    difference = _difference(program.arrays(), jax.tree.leaves(expected))
+    if not difference <= TOLERANCE:
+        raise peer.Missing(
+            f"its result differs by {difference:.2g} of the largest value"
+        )
+    return program
+
+
+def _run_in_turns(programs: Mapping[str, Callable], repeats: int) -> dict[str, Seconds]:
     """Return the medians of every program."""
     spent = {name: [] for name in programs}
     for _ in range(repeats):
@@ -167,37 +149,8 @@ def _run_in_turns(
     found = {}
     for name, samples in spent.items():
         wall, processor = np.median(samples, axis=0)
-        found[name] = _Seconds(float(wall), float(processor if on_cpu else np.nan))
+        found[name] = Seconds(float(wall), float(processor if on_cpu else np.nan))
     return found
-
-
-def _inputs(settings, part) -> tuple[Any, ...]:
-    rng = np.random.default_rng(0)
-    if part == "decision":
-        seen = jax.eval_shape(
-            _apply(settings, "flow"),
-            build.shapes(settings, "flow"),
-            *_inputs(settings, "flow"),
-        )
-        return (jnp.asarray(rng.normal(size=seen.deviation.shape), jnp.float32),)
-    size = build.input_size(settings, part)
-    frames = rng.integers(0, 256, (2, 1, *size, 3), np.uint8)
-    return tuple(jnp.asarray(x) for x in frames[: 2 if part == "flow" else 1])
-
-
-def _apply(settings, part) -> Callable:
-    net = {
-        "segmenter": build.segmenter_net,
-        "flow": build.flow_net,
-        "decision": build.decision_net,
-    }[part](settings)
-    return net.apply
-
-
-def _compiled(settings, part, variables, inputs) -> Callable:
-    apply = _apply(settings, part)
-    # A function of its own, so that no trace of another form is found.
-    return jax.jit(lambda *x: apply(*x)).lower(variables, *inputs).compile()
 
 
 def _difference(found, expected) -> float:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxseg.errors import UserError
 from jaxseg.models import layers, segmenter
 from jaxseg.types import Array
 
@@ -71,7 +72,11 @@ class Classifier(segmenter.Segmenter):
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """Return logits [B, 1, 1, C] of RGB `images` [B, H, W, 3] in 0..255."""
+        """Return logits [B, 1, 1, C] of RGB `images` [B, H, W, 3] in 0..255.
+
+        Raises UserError for images of which five poolings leave nothing.
+        """
+        _check_size(*images.shape[1:3])
         x = subtract(images, self.mean)
         x = Body(self.width, "floor", name="vgg16")(x)["pool5"]
         x = _pool_to(_pool_to(x, 7, 1), 7, 2)
@@ -103,6 +108,15 @@ def conv(
 def subtract(images: Array, mean: tuple[float, float, float]) -> Array:
     """Return images [..., 3], uint8 or float in 0..255, less an RGB mean."""
     return layers.images_to_float(images) - jnp.asarray(mean)
+
+
+def _check_size(height: int, width: int) -> None:
+    least = 2 ** len(_DEPTHS)
+    if min(height, width) < least:
+        raise UserError(
+            f"images are {height} x {width} pixels; expected {least} x {least} or "
+            f"more, as VGG-16 halves them {len(_DEPTHS)} times; give larger ones"
+        )
 
 
 def _pool(x: Array, pooling: str, block: int) -> Array:

@@ -4,10 +4,14 @@ import sys
 import numpy as np
 import pytest
 
+from jaxseg import build
 from jaxseg.cli import main
-from jaxseg.evaluation import benchmark
-from jaxseg.evaluation.torch_peer import program
-from jaxseg.pretrained import catalogue
+from jaxseg.evaluation import benchmark, workload
+from jaxseg.models import parameters
+from jaxseg.ops import forms
+
+SMALL = ("--networks", "dvsnet:flow", "--size", 64, "--repeats", 1)
+PACKAGES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
 
 
 def run(capsys, *arguments):
@@ -16,61 +20,98 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_the_networks_are_those_of_the_catalogue():
-    for name, part in benchmark.NETWORKS:
-        assert part in catalogue.find(name).settings
-
-
 def timed(capsys, out):
     """Return what is printed and the row of the table for a small network."""
-    code, said, _ = run(
-        capsys,
-        *("--networks", "dvsnet:decision", "--size", 64),
-        *("--repeats", 1, "--out", out),
-    )
-    assert code == 0 and "dvsnet" in said
+    code, said, _ = run(capsys, *SMALL, "--out", out)
+    assert code == 0 and "dvsnet:flow" in said
     with open(out, newline="") as file:
         (row,) = csv.DictReader(file)
     return said, row
 
 
-def test_both_forms_are_timed_and_agree(capsys, tmp_path):
-    _, row = timed(capsys, tmp_path / "b.csv")
+def without_peers(monkeypatch):
+    for name in ("torch", "onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_every_network_is_one_and_has_its_size():
+    known = {str(x): x for x in workload.find(workload.NETWORKS)}
+    assert len(known) == len(workload.NETWORKS)
+    assert known["deeplab-resnet50-beta:segmenter"].inputs()[0].shape[1:3] == (513, 513)
+
+
+def test_the_policy_is_that_of_the_paper():
+    (policy,) = workload.find([("paper", "policy")])
+    deviation, ratio, distance = policy.inputs()
+    assert deviation.shape == (1, 9, 9, 384)
+    assert ratio.shape == distance.shape == (1,)
+    shapes = build.shapes(policy.settings, "policy")
+    assert parameters.count_parameters(shapes) == 9_476_582
+
+
+def test_both_forms_are_timed_and_agree(capsys, tmp_path, monkeypatch):
+    without_peers(monkeypatch)
+    said, row = timed(capsys, tmp_path / "b.csv")
     times = float(row["plain_ms"]), float(row["ms"])
     assert float(row["ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
+    assert float(row["cpu_ratio"]) > 0
     assert float(row["difference"]) <= benchmark.TOLERANCE
-    assert int(row["parameters"]) == 4_538_485
-
-
-def test_torch_is_timed_where_it_is_installed(capsys, tmp_path):
-    pytest.importorskip("torch")
-    said, row = timed(capsys, tmp_path / "b.csv")
-    times = float(row["torch_ms"]), float(row["ms"])
-    assert float(row["torch_ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
-    assert float(row["torch_cpu_ratio"]) > 0
-    assert "without torch" not in said
-
-
-def test_without_torch_its_columns_are_empty(capsys, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    said, row = timed(capsys, tmp_path / "b.csv")
+    # FlowNet2-s and a 3 x 3 head for 19 classes on 74 channels.
+    assert int(row["parameters"]) == 5_462_306 + (9 * 74 + 1) * 19
+    # Without other frameworks.
     assert "without torch: torch is not installed" in said
-    assert {row[c] for c in row if c.startswith("torch")} == {""}
-    assert float(row["ms"]) > 0
+    assert "without onnxruntime: onnx and onnxruntime are not installed" in said
+    others = [c for c in row if c.startswith(tuple(benchmark.PEERS))]
+    assert len(others) == 3 * len(benchmark.PEERS)
+    assert {row[c] for c in others} == {""}
 
 
-def test_torch_that_disagrees_is_not_timed(capsys, tmp_path, monkeypatch):
+def test_the_timed_forms_differ():
+    (flow,) = workload.find([("dvsnet", "flow")], 64)
+    variables = build.shapes(flow.settings, "flow")
+    ours = benchmark.compiled(flow.apply, variables, flow.inputs()).as_text()
+    with forms.plain():
+        plain = benchmark.compiled(flow.apply, variables, flow.inputs()).as_text()
+    # The plain form of upsampling is a convolution of a dilated map.
+    assert "lhs_dilate" in plain and "lhs_dilate" not in ours
+
+
+@pytest.mark.parametrize("peer", PACKAGES)
+def test_peers_are_timed_where_they_are_installed(capsys, tmp_path, peer):
+    for package in PACKAGES[peer]:
+        pytest.importorskip(package)
+    said, row = timed(capsys, tmp_path / "b.csv")
+    times = float(row[f"{peer}_ms"]), float(row["ms"])
+    assert float(row[f"{peer}_ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
+    assert float(row[f"{peer}_cpu_ratio"]) > 0
+    assert f"without {benchmark.PEERS[peer].NAME}" not in said
+
+
+def test_peers_that_disagree_or_lack_an_operation_are_not_timed(
+    capsys, tmp_path, monkeypatch
+):
     class Wrong:
-        def __init__(self, *_):
-            pass
+        NAME = "wrong"
+
+        def __init__(self, folded, inputs):
+            self._shapes = [x.shape for x in folded.outputs]
 
         def arrays(self):
-            return [np.full(1, 1e6)]
+            return [np.full(shape, 1e6) for shape in self._shapes]
 
-    monkeypatch.setattr(program, "Program", Wrong)
+    class Short:
+        NAME = "short"
+
+        def __init__(self, *_):
+            raise NotImplementedError("no operation 'cumsum'")
+
+    peers = {"first": Wrong, "second": Short}
+    monkeypatch.setattr(benchmark, "PEERS", peers)
     said, row = timed(capsys, tmp_path / "b.csv")
-    assert "without torch: its result differs by" in said
-    assert row["torch_ms"] == row["torch_ratio"] == ""
+    assert "without wrong: its result differs by" in said
+    assert "without short: jaxseg has no operation 'cumsum' for short" in said
+    assert row["first_ms"] == row["first_ratio"] == row["second_cpu_ratio"] == ""
+    assert float(row["ms"]) > 0
 
 
 def test_programs_take_turns():
@@ -84,19 +125,29 @@ def test_programs_take_turns():
 
 def test_forms_that_disagree_are_refused(capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "_difference", lambda *_: float("nan"))
-    code, _, error = run(capsys, "--networks", "dvsnet:decision", "--size", 64)
-    assert code == 2 and "the forms of dvsnet:decision differ" in error
+    code, _, error = run(capsys, *SMALL)
+    assert code == 2 and "the forms of dvsnet:flow differ" in error
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--networks", "vgg99:flow"), "no model 'vgg99'"),
+        (("--networks", "vgg99:flow"), "change --networks"),
+        (("--networks", "dvsnet:flow,vgg99:flow"), "no model 'vgg99'"),
         (("--networks", "fcn8s:flow"), "fcn8s has no part 'flow'"),
+        (("--networks", "paper:segmenter"), "NAME:PART with flow or policy"),
+        (
+            ("--networks", "dvsnet:flow,vgg16:segmenter", "--size", 16),
+            "images are 16 x 16 pixels; expected 32 x 32 or more",
+        ),
+        (("--out", "/nowhere/b.csv"), "/nowhere/b.csv: cannot be written"),
         (("--repeats", 0), "--repeats is 0; expected 1 or more"),
         (("--size", -1), "--size is -1; expected 0 or more"),
     ],
 )
-def test_mistakes_are_named(capsys, arguments, message):
+def test_mistakes_are_named_before_anything_is_timed(
+    capsys, monkeypatch, arguments, message
+):
+    monkeypatch.setattr(benchmark, "compiled", None)
     code, _, error = run(capsys, *arguments)
     assert code == 2 and message in error and error.count("\n") == 1

@@ -34,9 +34,15 @@ class Node:
 
     op: str
     params: Mapping[str, Any]
-    inputs: list[Union["Node", np.ndarray]]  # arrays are constants
+    # Arrays are constants. To show them would show the whole graph, many times over.
+    inputs: list[Union["Node", np.ndarray]] = dataclasses.field(repr=False)
     shape: tuple[int, ...]
     dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Return the number of axes."""
+        return len(self.shape)
 
     @property
     def sources(self) -> list["Node"]:
@@ -49,11 +55,11 @@ class Graph(NamedTuple):
 
     inputs: list[Node]  # op "input"
     nodes: list[Node]
-    outputs: list[Node | np.ndarray]
+    outputs: list[Node]
 
     def pruned(self) -> "Graph":
         """Return the graph without operations that no output needs."""
-        needed = {x for x in self.outputs if isinstance(x, Node)}
+        needed = set(self.outputs)
         kept = []
         for node in reversed(self.nodes):
             if node in needed:
@@ -63,7 +69,7 @@ class Graph(NamedTuple):
 
     def uses(self) -> Counter[Node]:
         """Return how often the result of every operation is read or put out."""
-        found = Counter(x for x in self.outputs if isinstance(x, Node))
+        found = Counter(self.outputs)
         for node in self.nodes:
             found.update(node.sources)
         return found
@@ -75,7 +81,8 @@ def trace(apply: Callable, variables: Any, inputs: Sequence[Any]) -> Graph:
     Its outputs are the leaves of the result.
 
     Raises:
-      NotImplementedError: a primitive with several results.
+      NotImplementedError: a primitive with several results, or a result that does not
+        depend on the inputs.
     """
     with forms.plain():
         closed = jax.make_jaxpr(lambda *x: jax.tree.leaves(apply(variables, *x)))(
@@ -84,6 +91,8 @@ def trace(apply: Callable, variables: Any, inputs: Sequence[Any]) -> Graph:
     arguments = [Node("input", {}, [], x.shape, x.dtype) for x in closed.in_avals]
     reader = _Reader()
     outputs = reader.read(closed.jaxpr, closed.consts, arguments)
+    if not all(isinstance(x, Node) for x in outputs):
+        raise NotImplementedError("no constant result")
     return Graph(arguments, reader.nodes, outputs).pruned()
 
 
@@ -123,7 +132,14 @@ class _Reader:
             return [np.asarray(x) for x in found]
         if primitive.multiple_results:
             raise NotImplementedError(f"no primitive {primitive.name!r}")
-        return [self._add(primitive.name, params, values, equation.outvars[0].aval)]
+        result = equation.outvars[0].aval
+        if 0 in result.shape:  # Padding by edges makes such, and joins them.
+            return [np.zeros(result.shape, result.dtype)]
+        if primitive.name == "concatenate":
+            values = [x for x in values if 0 not in x.shape]
+            if len(values) == 1:
+                return values
+        return [self._add(primitive.name, params, values, result)]
 
     def _kernel(self, name, body, values):
         params, x = {}, values[0]

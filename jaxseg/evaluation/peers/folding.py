@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 
-from jaxseg.evaluation.torch_peer import graph
+from jaxseg.evaluation.peers import graph
 
 # Their second input is the weights.
 WEIGHTED = ("conv_general_dilated", "linear")
@@ -18,9 +18,10 @@ def fold(traced: graph.Graph) -> graph.Graph:
     """Rewrite a graph, whose nodes change, with new operations:
 
     "take" (x, indices; params axis), "lerp" (first, second, weight), "resize" (params
-    sizes: axis -> length; align-corners) and "linear" (x, matrix [out, in]). This and
-    "conv_general_dilated" may have a third input, the bias. Where params has in_place,
-    the first input may be written over.
+    sizes: axis -> length; align-corners), "mix" (image, matrix [new, old]; params axis,
+    1 or 2) and "linear" (x, matrix [out, in]). This and "conv_general_dilated" may have
+    a third input, the bias. Where params has in_place, the first input may be written
+    over.
     """
     for rule in _RULES:
         uses = traced.uses()
@@ -105,6 +106,25 @@ def _linear(node: graph.Node, uses: Counter) -> None:
     _become(node, "linear", {}, [x, matrix.T if its[0] == 0 else matrix])
 
 
+def _mix(node: graph.Node, uses: Counter) -> None:
+    """Recognise the product of rows or columns of an image with a constant matrix."""
+    if node.op != "transpose" or node.inputs[0].op != "dot_general":
+        return
+    (product,) = node.inputs
+    if uses[product] != 1 or isinstance(product.inputs[1], graph.Node):
+        return
+    x, matrix = product.inputs
+    (mine, its), batch = product.params["dimension_numbers"]
+    if len(x.shape) != 4 or matrix.ndim != 2 or any(batch) or mine[0] not in (1, 2):
+        return
+    # The product has the new axis last.
+    order = [0, 1, 2]
+    order.insert(mine[0], 3)
+    if list(node.params["permutation"]) == order:
+        matrix = matrix.T if its[0] == 0 else matrix
+        _become(node, "mix", {"axis": mine[0]}, [x, matrix])
+
+
 def _affine(node: graph.Node, uses: Counter) -> None:
     """Put a factor or a summand for every channel into the weights before it."""
     found = _scale_and_shift(node)
@@ -165,4 +185,13 @@ def _become(node: graph.Node, op, params, inputs) -> None:
     node.op, node.params, node.inputs = op, params, list(inputs)
 
 
-_RULES = (_take, _lerp, _resize, _join_resizes, _linear, _affine, _overwrite)
+_RULES = (
+    _take,
+    _lerp,
+    _resize,
+    _join_resizes,
+    _linear,
+    _mix,
+    _affine,
+    _overwrite,
+)

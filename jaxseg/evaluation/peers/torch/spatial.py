@@ -5,44 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.torch_peer import graph
-
-_IMAGES = (0, 3, 1, 2)  # where batch, channels, height and width are
-
-
-def kernel(node: graph.Node) -> np.ndarray:
-    """Return the kernel of a convolution as torch has it.
-
-    [O, I / groups, kh, kw], or [I, O, kh, kw] for a transposed one.
-    """
-    array = np.transpose(node.inputs[1], node.params["dimension_numbers"].rhs_spec)
-    if not _is_transposed(node):
-        return array
-    return np.flip(array, (2, 3)).swapaxes(0, 1)
+from jaxseg.evaluation.peers import graph, images
 
 
 def convolve(torch: Any, node: graph.Node) -> Callable:
     """Return conv2d or conv_transpose2d of (x, kernel, bias)."""
-    numbers = node.params["dimension_numbers"]
-    is_image = tuple(numbers.lhs_spec) == tuple(numbers.out_spec) == _IMAGES
-    if not is_image or node.params["batch_group_count"] != 1:
-        raise NotImplementedError("no convolution of anything but [B, H, W, C]")
-    if any(isinstance(x, graph.Node) for x in node.inputs[1:]):
-        raise NotImplementedError("no convolution with weights that are computed")
-    if _is_transposed(node):
+    images.check_convolution(node)
+    if images.is_transposed(node):
         return _images_of(_transposed(torch, node))
     return _images_of(_plain(torch, node))
 
 
 def pool(torch: Any, node: graph.Node) -> Callable:
     """Return max_pool2d, or the sum over windows."""
-    params = node.params
-    window, strides = params["window_dimensions"], params["window_strides"]
-    dilated = {*params["base_dilation"], *params["window_dilation"]} != {1}
-    outer = [(window[i], strides[i], *params["padding"][i]) for i in (0, -1)]
-    if len(node.shape) != 4 or dilated or set(outer) != {(1, 1, 0, 0)}:
-        raise NotImplementedError("no pooling of anything but height and width")
-    window, strides, pads = window[1:3], strides[1:3], params["padding"][1:3]
+    window, strides, pads = images.pooling(node)
     is_max = node.op == "reduce_window_max"
     lows, border, ceil = [low for low, _ in pads], (), False
     if not all(low == high for low, high in pads) or _beyond(lows, window):
@@ -67,11 +43,8 @@ def pool(torch: Any, node: graph.Node) -> Callable:
 
 def pad(torch: Any, node: graph.Node) -> Callable:
     """Return `pad` of (x, value) with a constant value."""
-    _, value = node.inputs
-    config = node.params["padding_config"]
-    if any(inner for *_, inner in config) or isinstance(value, graph.Node):
-        raise NotImplementedError("no padding between pixels or with computed values")
-    border, value = _border([pair[:2] for pair in config]), value.item()
+    pads, value = images.padding(node)
+    border = _border(pads)
     return lambda x, _: torch.nn.functional.pad(x, border, value=value)
 
 
@@ -83,8 +56,11 @@ def resize(torch: Any, node: graph.Node) -> Callable:
     )
 
 
-def _is_transposed(node):
-    return set(node.params["lhs_dilation"]) != {1}
+def mix(torch: Any, node: graph.Node) -> Callable:
+    """Return the product of (x, matrix) along the height or the width."""
+    if node.params["axis"] == 2:
+        return lambda x, matrix: torch.matmul(matrix, x)
+    return lambda x, matrix: torch.matmul(matrix, x.flatten(2)).reshape(node.shape)
 
 
 def _images_of(fn):
@@ -110,27 +86,17 @@ def _plain(torch, node):
 
 
 def _transposed(torch, node):
-    """Turn pads around a dilated input into pads cut off the output."""
-    params, conv = node.params, torch.nn.functional.conv_transpose2d
-    if params["feature_group_count"] != 1 or set(params["window_strides"]) != {1}:
-        raise NotImplementedError("no transposed convolution with groups or strides")
-    strides, rates = params["lhs_dilation"], params["rhs_dilation"]
-    spec, wanted = params["dimension_numbers"].rhs_spec, node.shape[1:3]
-    sides = [node.inputs[1].shape[i] for i in spec[2:]]
-    reach = [(side - 1) * rate for side, rate in zip(sides, rates)]
-    cuts = [all_ - low for all_, (low, _) in zip(reach, params["padding"])]
-    old = node.inputs[0].shape[1:3]
-    sizes = [
-        (length - 1) * stride - 2 * cut + all_ + 1
-        for length, stride, cut, all_ in zip(old, strides, cuts, reach)
-    ]
-    extra = [max(0, new - size) for new, size in zip(wanted, sizes)]
-    if min(cuts) < 0 or any(e >= s for e, s in zip(extra, strides)):
+    """Cut alike on both sides, and make up for it behind."""
+    conv = torch.nn.functional.conv_transpose2d
+    strides, rates, cuts = images.upsampling(node)
+    lows = [low for low, _ in cuts]
+    extra = [max(0, low - high) for low, high in cuts]
+    if min(lows) < 0 or any(e >= s for e, s in zip(extra, strides)):
         raise NotImplementedError("no transposed convolution with such pads")
-    height, width = wanted
+    height, width = node.shape[1:3]
 
     def call(x, kernel, bias=None):
-        y = conv(x, kernel, bias, strides, cuts, extra, 1, rates)
+        y = conv(x, kernel, bias, strides, lows, extra, 1, rates)
         return y[:, :, :height, :width]
 
     return call

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.torch_peer import graph, spatial
+from jaxseg.evaluation.peers import graph, images
+from jaxseg.evaluation.peers.torch import spatial
 
 # By their names in jax and in torch.
 _SIMPLE = {
@@ -70,7 +71,7 @@ def _slot(torch, device, node, index):
     if isinstance(value, graph.Node):
         return None
     if node.op == "conv_general_dilated" and index == 1:
-        kernel = tensor(torch, device, spatial.kernel(node))
+        kernel = tensor(torch, device, images.kernel(node))
         return kernel.contiguous(memory_format=torch.channels_last)
     return tensor(torch, device, value)
 
@@ -144,6 +145,11 @@ def _transpose(torch, node):
 def _concatenate(torch, node):
     axis = node.params["dimension"]
     return lambda *x: torch.cat(x, axis)
+
+
+def _stack(torch, node):
+    axis = node.params["axis"]
+    return lambda *x: torch.stack(x, axis)
 
 
 def _slice(torch, node):
@@ -226,6 +232,7 @@ _MAKERS = {
     "integer_pow": _power,
     "leaky_relu": _activation,
     "linear": _linear,
+    "mix": spatial.mix,
     "pad": spatial.pad,
     "reduce_max": _reduce("amax"),
     "reduce_min": _reduce("amin"),
@@ -241,6 +248,7 @@ _MAKERS = {
     "slice": _slice,
     "_softmax": _softmax,
     "squeeze": _reshape,
+    "stack": _stack,
     "stop_gradient": _same,
     "take": _take,
     "transpose": _transpose,

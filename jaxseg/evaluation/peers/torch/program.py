@@ -5,19 +5,14 @@ batch norm is folded into the weights, and images are channels_last.
 """
 
 import importlib
-import os
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxseg.evaluation.torch_peer import folding, graph, ops
-
-
-class Missing(Exception):
-    """There is no program of torch for a network here; the message says why."""
+from jaxseg.evaluation.peers import graph, peer
+from jaxseg.evaluation.peers.torch import ops
 
 
 class _Step(NamedTuple):
@@ -30,28 +25,20 @@ class _Step(NamedTuple):
 
 
 class Program:
-    """A network with an input, ready to run in torch.
+    """A network with an input, ready to run in torch; see `peer.Program`."""
 
-    Raises:
-      Missing: torch is not installed, or does not have what the network needs.
-    """
+    NAME = "torch"
 
-    def __init__(self, apply: Callable, variables: Any, inputs: Sequence[Any]):
+    def __init__(self, folded: graph.Graph, inputs: Sequence[Any]):
         self._torch, self._device = _find()
-        try:
-            found = folding.fold(graph.trace(apply, variables, inputs))
-            self._steps = self._prepare(found)
-        except NotImplementedError as error:
-            raise Missing(f"jaxseg has {error} for torch") from error
+        self._steps = self._prepare(folded)
         self._inputs = {
             index: ops.tensor(self._torch, self._device, np.asarray(x))
             for index, x in enumerate(inputs)
         }
         self._threads = None
         if self._device == "cpu":
-            # Where cores are shared, threads that wait for each other can take a
-            # hundred times as long as one.
-            self._threads = min({1, os.cpu_count() or 1}, key=self._seconds)
+            self._threads = peer.fastest(self._seconds)
 
     def __call__(self) -> list[Any]:
         """Run the network to its end; return the leaves of its result."""
@@ -72,21 +59,15 @@ class Program:
         return [x.cpu().numpy() for x in self()]
 
     def _seconds(self, threads: int) -> float:
-        """Return the time of the second of two runs."""
         self._threads = threads
-        self()
-        begun = time.perf_counter()
-        self()
-        return time.perf_counter() - begun
+        return peer.second_run(self)
 
-    def _prepare(self, found: graph.Graph) -> list[_Step]:
-        if not all(isinstance(x, graph.Node) for x in found.outputs):
-            raise NotImplementedError("no constant result")
-        number = {x: i for i, x in enumerate([*found.inputs, *found.nodes])}
-        self._outputs = [number[x] for x in found.outputs]
-        kept = {*self._outputs, *range(len(found.inputs))}
+    def _prepare(self, folded: graph.Graph) -> list[_Step]:
+        number = {x: i for i, x in enumerate([*folded.inputs, *folded.nodes])}
+        self._outputs = [number[x] for x in folded.outputs]
+        kept = {*self._outputs, *range(len(folded.inputs))}
         steps = []
-        for node in reversed(found.nodes):
+        for node in reversed(folded.nodes):
             reads = [number[x] for x in node.sources]
             done = sorted(set(reads) - kept)
             kept.update(done)
@@ -100,9 +81,9 @@ def _find() -> tuple[Any, str]:
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:
-        raise Missing("torch is not installed") from error
+        raise peer.Missing("torch is not installed") from error
     if jax.default_backend() != "cpu":
         if not torch.cuda.is_available():
-            raise Missing("torch does not see the device that jax computes on")
+            raise peer.Missing("torch does not see the device that jax computes on")
         return torch, "cuda"
     return torch, "cpu"

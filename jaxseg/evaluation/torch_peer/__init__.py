@@ -1,1 +1,0 @@
-"""Networks as programs of torch, to time against."""
