@@ -5,10 +5,14 @@ import ml_collections
 PRESETS = ("vw300", "synthetic", "smoke")
 
 
-def preset(arg: str) -> str:
-    """Check the argument of a configuration file (`file.py:preset`)."""
-    if arg not in PRESETS:
-        raise ValueError(f"preset {arg!r}; expected one of: {', '.join(PRESETS)}")
+def preset(arg: str, *more: str) -> str:
+    """Check the argument of a configuration file (`file.py:preset`).
+
+    more: presets that the file has beside those of all files.
+    """
+    known = (*PRESETS, *more)
+    if arg not in known:
+        raise ValueError(f"preset {arg!r}; expected one of: {', '.join(known)}")
     return arg
 
 
@@ -22,11 +26,13 @@ def base(arg: str, stage: str) -> ml_collections.ConfigDict:
     # A folder that `jaxseg dataset prepare` wrote.
     config.data.prepared = {
         "vw300": "data/300vw",
+        "cityscapes": "data/cityscapes",
         "synthetic": "runs/demo/data",
         "smoke": "runs/smoke/data",
     }[arg]
 
-    config.data.cache = arg != "vw300"  # keep decoded frames in memory
+    # Keep decoded frames in memory.
+    config.data.cache = arg not in ("vw300", "cityscapes")
 
     # Where it runs and what it prints; may differ when a run is continued.
     config.runtime = ml_collections.ConfigDict()
@@ -86,8 +92,9 @@ def flow(arg: str) -> ml_collections.ConfigDict:
     group.head = "dvsnet"  # or "dff", at half the resolution
     group.halve_input = False  # True for Deep Feature Flow
     group.border = "clamp"  # or "zero"
-    group.input_size = 513
-    if arg != "vw300":
+    # Half of a street frame's sides, as DVSNet.
+    group.input_size = (512, 1024) if arg == "cityscapes" else 513
+    if arg not in ("vw300", "cityscapes"):
         group.base_channels = 12
         group.mean = (123.15, 115.9, 103.06)  # Deep Feature Flow's
         group.input_size = 49

@@ -4,15 +4,19 @@ import argparse
 
 from jaxseg.errors import UserError
 
-HELP = "render synthetic face videos, or prepare 300VW for training"
+HELP = "render synthetic face videos, or prepare 300VW or Cityscapes for training"
 DESCRIPTION = """\
   jaxseg dataset synthesize FOLDER   render face videos in the layout of 300VW
-  jaxseg dataset prepare FOLDER OUT  read such videos, or 300VW itself, or 300VW-Mask
+  jaxseg dataset prepare FOLDER OUT  read such videos, 300VW itself, 300VW-Mask, or
+                                     Cityscapes
 
-Real data: unpack the 300VW archive so that FOLDER/001/vid.avi and
+300VW: unpack the 300VW archive so that FOLDER/001/vid.avi and
 FOLDER/001/annot/000001.pts exist, and write the lists FOLDER/splits/A.txt, B.txt and
 C.txt with one video number a line (or give their folder by --splits). Of the
 300VW-Mask release, give the folder that holds images_orig, labels_orig, data_splits.
+
+Cityscapes: unpack gtFine_trainvaltest.zip, and leftImg8bit_trainvaltest.zip (annotated
+frames) or leftImg8bit_sequence_trainvaltest.zip (snippets of 30 frames), into FOLDER.
 """
 SYNTHESIZE = """\
 Render videos of synthetic people who talk, turn and blink, with their 68 landmarks, as
@@ -24,6 +28,10 @@ Crop the faces, make label maps from the landmarks (skin, eyes, outer and inner 
 and write everything as TFDS records to OUT. Frames are counted against annotations; a
 damaged video or landmark file stops the command, or is left out and named in
 OUT/report.json with --on-damage=skip.
+
+The frames of Cityscapes stay in FOLDER, and OUT refers to them; every file is read once
+and checked, which goes on where it was after an interruption. Where FOLDER was moved,
+the same command with its new place puts OUT right.
 """
 
 
@@ -74,7 +82,9 @@ def add_parser(subparsers) -> None:
     )
     ready.add_argument("folder", metavar="FOLDER")
     ready.add_argument("out", metavar="OUT")
-    ready.add_argument("--layout", default="auto", choices=("auto", "300vw", "mask"))
+    ready.add_argument(
+        "--layout", default="auto", choices=("auto", "300vw", "mask", "cityscapes")
+    )
     ready.add_argument(
         "--crop", default="per_frame", choices=("per_frame", "smoothed", "fixed")
     )
@@ -93,6 +103,12 @@ def add_parser(subparsers) -> None:
         type=int,
         metavar="PIXELS",
         help="shrink crops to at most this many pixels a side",
+    )
+    ready.add_argument(
+        "--verify",
+        default="whole",
+        choices=("whole", "ends"),
+        help="check all bytes of Cityscapes' images, or whether they were cut off",
     )
     ready.add_argument("--workers", type=int, default=0, help="0 = one a core")
 
@@ -148,6 +164,7 @@ def _prepare(args) -> None:
             label_ids=_parse_ids(args.label_ids),
             on_damage=args.on_damage,
             image_size=args.image_size,
+            verify=args.verify,
             workers=args.workers,
             progress=bar.at,
         )
@@ -156,7 +173,8 @@ def _prepare(args) -> None:
     for problem in report.skipped:
         print(f"left out: {problem.what}: {problem.why}")
     if report.unlisted:
-        print(f"in no list, so left out: {', '.join(map(str, report.unlisted))}")
+        names = ", ".join(map(str, report.unlisted))
+        print(f"in no list, or without annotations, so left out: {names}")
 
 
 def _parse_ids(text: str | None) -> dict[int, int] | None:

@@ -2,16 +2,18 @@
 
 Source of the rules: tensorflow/models, research/deeplab, input_preprocess.py (scales
 0.5, 0.75 .. 2.0, padding below and right with the mean pixel, crop, flip 0.5).
+What is the mean pixel depends on the network.
 Images are uint8 [H, W, 3], labels uint8 [H, W].
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxseg.data import classes, scaling
 
-_PAD = 127  # the mean pixel 127.5 of DeepLab, in whole numbers
+GREY = (127, 127, 127)  # the mean pixel 127.5 of DeepLab, in whole numbers
 
 
 class Augmentation(NamedTuple):
@@ -23,6 +25,10 @@ class Augmentation(NamedTuple):
     flip: float = 0.5  # probability
     brightness: float = 0.0  # largest shift, as a share of 255
     contrast: float = 0.0  # largest relative change about the image's mean
+    # Height and width that are cut from frames at their own size; empty = frames are
+    # resized to the network's size, and crops have that size.
+    crop: Sequence[int] = ()
+    pad: Sequence[int] = ()  # RGB about smaller images; empty = `GREY`
 
 
 DEEPLAB = Augmentation()
@@ -38,8 +44,8 @@ def augment(
     """Return one example scaled, padded, cropped to `size` (h, w), perhaps flipped."""
     scale = _draw_scale(rng, how)
     scaled = tuple(max(round(side * scale), 1) for side in label.shape)
-    image = _pad(scaling.resize_image(image, scaled), size, _PAD)
-    label = _pad(scaling.resize_labels(label, scaled), size, classes.IGNORE)
+    image = scaling.pad(scaling.resize_image(image, scaled), size, how.pad or GREY)
+    label = scaling.pad(scaling.resize_labels(label, scaled), size, classes.IGNORE)
     top, left = (
         int(rng.integers(0, have - want + 1))
         for have, want in zip(label.shape, size, strict=True)
@@ -76,14 +82,6 @@ def _draw_scale(rng: np.random.Generator, how: Augmentation) -> float:
         return rng.uniform(how.min_scale, how.max_scale)
     steps = round((how.max_scale - how.min_scale) / how.scale_step)
     return how.min_scale + how.scale_step * int(rng.integers(0, steps + 1))
-
-
-def _pad(pixels: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
-    below = [max(want - have, 0) for want, have in zip(size, pixels.shape[:2])]
-    if not any(below):
-        return pixels
-    widths = [(0, below[0]), (0, below[1])] + [(0, 0)] * (pixels.ndim - 2)
-    return np.pad(pixels, widths, constant_values=value)
 
 
 def _jitter(

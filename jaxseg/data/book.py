@@ -8,11 +8,11 @@ from concurrent import futures
 
 import numpy as np
 
-from jaxseg.data import index, layouts, records, vw300
+from jaxseg.data import dataset, index, layouts, records
 
 _SHARD_FRAMES = 4096
 
-_Videos = list[layouts.ArchiveVideo | layouts.MaskVideo]
+_Videos = list[layouts.Video]
 
 
 class Book:
@@ -32,7 +32,7 @@ class Book:
         self._done, self._total = 0, total
         self._progress = progress
 
-    def shards(self, splits: Mapping[str, _Videos]) -> dict[str, list[vw300.Shard]]:
+    def shards(self, splits: Mapping[str, _Videos]) -> dict[str, list[dataset.Shard]]:
         """Return the shards of every split; they must be written in this order."""
         return {
             split: [
@@ -48,7 +48,9 @@ class Book:
             first = self.frames[split]
             if video.examples:
                 numbers = np.array([example["frame"] for example in video.examples])
-                self.videos[split].append(index.Video(video.name, first, numbers))
+                labelled = np.array([bool(e["label"]) for e in video.examples])
+                noted = index.Video(video.name, first, numbers, labelled)
+                self.videos[split].append(noted)
             for example in video.examples:
                 yield self.frames[split], example
                 self.frames[split] += 1
@@ -59,10 +61,10 @@ class Book:
 
 def convert_in_order(
     videos: _Videos,
-    settings: records.Settings,
+    convert: Callable[[layouts.Video], records.Converted],
     workers: int,
 ) -> Iterator[records.Converted]:
-    """Yield the records of every video in order, `workers` of them made at a time.
+    """Yield what `convert` makes of every video in order, `workers` at a time.
 
     Threads do, because decoding, scaling and encoding run outside the interpreter lock.
     """
@@ -70,11 +72,11 @@ def convert_in_order(
     pool = futures.ThreadPoolExecutor(max(workers, 1))
     try:
         for video in itertools.islice(todo, max(workers, 1) + 1):
-            pending.append(pool.submit(records.convert, video, settings))
+            pending.append(pool.submit(convert, video))
         while pending:
             converted = pending.popleft().result()
             for video in itertools.islice(todo, 1):
-                pending.append(pool.submit(records.convert, video, settings))
+                pending.append(pool.submit(convert, video))
             yield converted
     finally:
         pool.shutdown(cancel_futures=True)

@@ -17,7 +17,7 @@ PALETTE = np.array(
 )
 IDENTITY = {value: value for value in range(NUM_CLASSES)}
 
-_UNKNOWN = -1
+UNKNOWN = -1  # in tables from stored value to class
 
 
 def check_labels(labels: np.ndarray, source_name: str) -> np.ndarray:
@@ -34,7 +34,7 @@ def lookup(label_ids: Mapping[int, int] | None = None) -> np.ndarray:
     `label_ids` maps stored values to classes (0..4, or 255 to ignore); keys may be
     numbers written as text, as JSON has them. None stands for the identity on 0..4.
     """
-    table = np.full(256, _UNKNOWN, np.int16)
+    table = np.full(256, UNKNOWN, np.int16)
     for value, label in (IDENTITY if label_ids is None else label_ids).items():
         try:
             stored, label = int(value), int(label)
@@ -65,15 +65,18 @@ def map_labels(pixels: np.ndarray, table: np.ndarray, source_name: str) -> np.nd
             raise _unknown_value(source_name, int(pixels.max()))
         pixels = pixels.astype(np.uint8)
     labels = table[pixels]
-    if labels.size and labels.min() == _UNKNOWN:
-        raise _unknown_value(source_name, int(pixels[labels == _UNKNOWN][0]))
+    if labels.size and labels.min() == UNKNOWN:
+        raise _unknown_value(source_name, int(pixels[labels == UNKNOWN][0]))
     return labels.astype(np.uint8)
 
 
-def colour(labels: np.ndarray) -> np.ndarray:
-    """Paint classes [H, W] in their colours, RGB uint8 [H, W, 3]; ignored is white."""
+def colour(labels: np.ndarray, palette: np.ndarray = PALETTE) -> np.ndarray:
+    """Paint classes [H, W] in their colours, RGB uint8 [H, W, 3]; ignored is white.
+
+    palette: uint8 [C, 3].
+    """
     table = np.full((256, 3), 255, np.uint8)
-    table[:NUM_CLASSES] = PALETTE
+    table[: len(palette)] = palette
     return table[labels]
 
 

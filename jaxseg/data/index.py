@@ -19,7 +19,8 @@ class Video(NamedTuple):
 
     name: str
     first: int
-    numbers: np.ndarray  # [frames] int32, increasing, from 1
+    numbers: np.ndarray  # [frames] int32, increasing
+    labelled: np.ndarray  # [frames] bool
 
 
 class Run(NamedTuple):
@@ -31,18 +32,23 @@ class Run(NamedTuple):
 
 
 def write(
-    folder: Path, dataset: str, splits: dict[str, list[Video]], identity: dict
+    folder: Path,
+    dataset: str,
+    splits: dict[str, list[Video]],
+    identity: dict,
+    more: dict,
 ) -> None:
-    """Write the index of `folder`; whoever finds it takes the folder for complete."""
+    """Write the index of `folder`; whoever finds it takes the folder for complete.
+
+    more: what else there is to know of the set, see `source.FrameSource`.
+    """
     content = {
+        **more,
         "format": _FORMAT,
         "dataset": dataset,
         "identity": identity,
         "splits": {
-            split: [
-                {"name": name, "first": first, "ranges": _ranges(numbers)}
-                for name, first, numbers in videos
-            ]
+            split: [_entry(video) for video in videos]
             for split, videos in splits.items()
         },
     }
@@ -80,19 +86,7 @@ def read(folder: Path) -> dict:
 
 def videos(content: dict, split: str) -> tuple[Video, ...]:
     """Return the videos of a split of an index in record order."""
-    return tuple(
-        Video(
-            entry["name"],
-            entry["first"],
-            np.concatenate(
-                [
-                    np.arange(low, high + 1, dtype=np.int32)
-                    for low, high in entry["ranges"]
-                ]
-            ),
-        )
-        for entry in content["splits"][split]
-    )
+    return tuple(_video(entry) for entry in content["splits"][split])
 
 
 def runs(videos_of_split: tuple[Video, ...]) -> tuple[Run, ...]:
@@ -104,6 +98,24 @@ def runs(videos_of_split: tuple[Video, ...]) -> tuple[Run, ...]:
             found.append(Run(place, start, high - low + 1))
             start += high - low + 1
     return tuple(found)
+
+
+def _entry(video: Video) -> dict:
+    entry = {
+        "name": video.name,
+        "first": video.first,
+        "ranges": _ranges(video.numbers),
+    }
+    if not video.labelled.all():
+        entry["labelled"] = [int(n) for n in video.numbers[video.labelled]]
+    return entry
+
+
+def _video(entry: dict) -> Video:
+    ranges = [np.arange(a, b + 1, dtype=np.int32) for a, b in entry["ranges"]]
+    numbers = np.concatenate(ranges)
+    labelled = np.isin(numbers, entry.get("labelled", numbers))
+    return Video(entry["name"], entry["first"], numbers, labelled)
 
 
 def _ranges(numbers: np.ndarray) -> list[list[int]]:

@@ -1,9 +1,10 @@
 """What a data folder holds: which videos and frames belong to which split.
 
-Two layouts are known. `300vw` is the archive: NNN/vid.avi and NNN/annot/000001.pts,
+Three layouts are known. `300vw` is the archive: NNN/vid.avi and NNN/annot/000001.pts,
 with lists of video ids, one per line, in splits/A.txt and so on. `mask` is the
 authors' 300VW-Mask release: images_orig/xxx_yyyyyy.jpg, labels_orig/xxx_yyyyyy.png and
 data_splits/split_2/A.txt with lines "/images_orig/x.jpg /labels_orig/x.png".
+`cityscapes` is the folder that its archives were unpacked into (see `snippets`).
 """
 
 import collections
@@ -11,15 +12,17 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxseg.data import cityscapes, snippets
 from jaxseg.errors import UserError
 
-LAYOUTS = ("300vw", "mask")
+LAYOUTS = ("300vw", "mask", "cityscapes")
 
 _SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _FRAME_NAME = re.compile(r"(.+)_(\d+)")
 _EXPECTED = (
-    "expected NNN/vid.avi with NNN/annot/000001.pts (the 300VW archive), or "
-    "images_orig, labels_orig and data_splits (the 300VW-Mask release)"
+    "expected NNN/vid.avi with NNN/annot/000001.pts (the 300VW archive), "
+    "images_orig, labels_orig and data_splits (the 300VW-Mask release), or gtFine and "
+    "leftImg8bit (Cityscapes)"
 )
 
 
@@ -58,12 +61,15 @@ class MaskVideo(NamedTuple):
         return [path for pair in self.frames.values() for path in pair]
 
 
+Video = ArchiveVideo | MaskVideo | snippets.Snippet
+
+
 class Plan(NamedTuple):
     """Hold what is to be prepared: the layout found and the videos of every split."""
 
     layout: str
-    splits: dict[str, list[ArchiveVideo | MaskVideo]]
-    unlisted: list[str]  # videos of the archive in no list
+    splits: dict[str, list[Video]]
+    unlisted: list[str]  # videos in no list, splits without annotations
 
 
 def plan(folder: Path, layout: str = "auto", splits: Path | None = None) -> Plan:
@@ -77,6 +83,8 @@ def plan(folder: Path, layout: str = "auto", splits: Path | None = None) -> Plan
         return _plan_mask(folder, splits or folder / "data_splits" / "split_2")
     if found == "300vw":
         return _plan_archive(folder, splits or folder / "splits")
+    if found == "cityscapes":
+        return _plan_cityscapes(folder, splits)
     raise UserError(f"layout is {found!r}; expected auto, {' or '.join(LAYOUTS)}")
 
 
@@ -101,6 +109,8 @@ def _detect(folder: Path) -> str:
 def _layout_of(folder: Path) -> str | None:
     if (folder / "images_orig").is_dir() and (folder / "labels_orig").is_dir():
         return "mask"
+    if snippets.is_root(folder):
+        return "cityscapes"
     if folder.is_dir() and any(
         (entry / "vid.avi").exists() or (entry / "annot").is_dir()
         for entry in folder.iterdir()
@@ -179,6 +189,17 @@ def _plan_mask(folder: Path, lists: Path) -> Plan:
             for name in sorted(videos)
         ]
     return Plan("mask", splits, [])
+
+
+def _plan_cityscapes(folder: Path, lists: Path | None) -> Plan:
+    if lists is not None:
+        raise UserError(
+            f"{lists}: lists of splits; expected none, as the splits of Cityscapes are "
+            f"its folders {', '.join(cityscapes.SPLITS)}; leave --splits out"
+        )
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; {_EXPECTED}; give another folder")
+    return Plan("cityscapes", *snippets.plan(folder))
 
 
 def _inside(folder: Path, part: str, listing: Path, line: int) -> Path:

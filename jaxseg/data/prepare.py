@@ -1,6 +1,7 @@
 """Prepare a data set: read the user's folder once, write records ready for training."""
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -11,11 +12,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxseg.data import book, classes, crop, index, layouts, records, vw300
+from jaxseg.data import (
+    book,
+    cityscapes,
+    classes,
+    crop,
+    dataset,
+    index,
+    journal,
+    layouts,
+    reading,
+    records,
+    references,
+    vw300,
+)
 from jaxseg.errors import UserError
 from jaxseg.runtime import files
 
 REPORT = "report.json"
+
+# What the index of such a set says beside its frames; see `source.FrameSource`.
+_CITYSCAPES = {
+    "classes": list(cityscapes.NAMES),
+    "pixels": "files",
+    "fit": "pad",
+    "sets": {"A": "train", "B": "val"},
+}
 
 
 class Report(NamedTuple):
@@ -41,23 +63,30 @@ def prepare(
     image_size: int | None = None,
     image_format: str = "jpeg",
     jpeg_quality: int = 95,
+    verify: str = "whole",
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Write the frames of `folder` as records below `out`, with index and report.
 
-    layout: "auto", "300vw" or "mask" (see `layouts`); splits: folder of lists in place
-    of the data's own; crop: "per_frame", "smoothed" or "fixed" (300vw only);
+    layout: "auto", "300vw", "mask" or "cityscapes" (see `layouts`); splits: folder of
+    lists in place of the data's own; crop: "per_frame", "smoothed" or "fixed" (300vw
+    only);
     label_ids: stored value to class (mask only); on_damage: "error", or "skip", which
     leaves out what is damaged and names it in the report; image_size: crops are shrunk
-    to at most so many pixels a side; workers: videos converted at the same time;
+    to at most so many pixels a side; verify: "whole" reads every image of Cityscapes
+    and compares its checksums, "ends" reads its first and last bytes; workers: videos
+    converted at the same time;
     progress: called with frames done and frames in all after each video.
+    The frames of Cityscapes stay where they are, and records refer to them; where they
+    were moved, preparing from their new place into the same `out` finds them again. An
+    interrupted check of them goes on where it was.
     The same inputs and settings again return at once; inputs are known by their names
     and sizes. Raises UserError for bad input,
     and where `out` holds anything else; nothing is ever overwritten.
     """
     settings = records.Settings(
-        crop, label_ids, on_damage, image_size, image_format, jpeg_quality
+        crop, label_ids, on_damage, image_size, image_format, jpeg_quality, verify
     )
     plan = layouts.plan(Path(folder), layout, None if splits is None else Path(splits))
     _check(settings, plan.layout)
@@ -71,21 +100,34 @@ def prepare(
     )
     with files.locked(out.with_name(f".{out.name}.lock"), busy):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            return _reuse(out, identity)
+            report = _reuse(out, identity)
+            if plan.layout == "cityscapes":
+                reading.note_root(out, Path(folder))
+            return report
+        kept = journal.Journal(out.with_name(f".{out.name}.checked"))
         with _partial_folder(out) as partial:
-            report = _write(partial, plan, settings, identity, workers, progress)
+            if plan.layout == "cityscapes":
+                reading.note_root(partial, Path(folder))
+            convert = _converter(plan, settings, kept)
+            report = _write(
+                partial, plan, settings, identity, convert, workers, progress
+            )
             if out.exists():
                 out.rmdir()
             partial.rename(out)
+        kept.remove()
     return report
 
 
 def _check(settings: records.Settings, layout: str) -> None:
+    if layout == "cityscapes":
+        _check_untouched(settings)
     allowed = {
         "crop": crop.MODES if layout == "300vw" else ("per_frame",),
         "on_damage": ("error", "skip"),
         "image_format": ("jpeg", "png"),
         "jpeg_quality": range(1, 101),
+        "verify": ("whole", "ends") if layout == "cityscapes" else ("whole",),
     }
     for name, values in allowed.items():
         found = getattr(settings, name)
@@ -103,11 +145,27 @@ def _check(settings: records.Settings, layout: str) -> None:
     classes.lookup(settings.label_ids)
 
 
+def _check_untouched(settings: records.Settings) -> None:
+    defaults = records.Settings()
+    for name in ("crop", "label_ids", "image_size", "image_format", "jpeg_quality"):
+        found, expected = getattr(settings, name), getattr(defaults, name)
+        if found != expected:
+            raise UserError(
+                f"{name} is {found!r}; expected {expected!r}, as the frames of layout "
+                f"cityscapes stay what they are; leave {name} out"
+            )
+
+
 def _identity(settings: records.Settings, plan: layouts.Plan, folder: Path) -> dict:
-    described = settings._asdict() | {
-        "layout": plan.layout,
-        "label_ids": sorted((settings.label_ids or classes.IDENTITY).items()),
-    }
+    described = settings._asdict() | {"layout": plan.layout}
+    if plan.layout == "cityscapes":
+        described = {
+            name: described[name] for name in ("layout", "on_damage", "verify")
+        }
+    else:
+        del described["verify"]
+        meaning = settings.label_ids or classes.IDENTITY
+        described["label_ids"] = sorted(meaning.items())
     digest = hashlib.sha256()
     for split, videos in plan.splits.items():
         digest.update(f"split {split}\n".encode())
@@ -154,20 +212,32 @@ def _partial_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _converter(
+    plan: layouts.Plan, settings: records.Settings, kept: journal.Journal
+) -> Callable[[layouts.Video], records.Converted]:
+    checks = None
+    if plan.layout == "cityscapes":
+        videos = itertools.chain.from_iterable(plan.splits.values())
+        size = references.common_size(videos)
+        checks = references.Checks(size, settings.verify == "whole", kept)
+    return functools.partial(records.convert, settings=settings, checks=checks)
+
+
 def _write(
     partial: Path,
     plan: layouts.Plan,
     settings: records.Settings,
     identity: dict,
+    convert: Callable[[layouts.Video], records.Converted],
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> Report:
     started = time.monotonic()
     videos = list(itertools.chain.from_iterable(plan.splits.values()))
-    with contextlib.closing(book.convert_in_order(videos, settings, workers)) as stream:
+    with contextlib.closing(book.convert_in_order(videos, convert, workers)) as stream:
         written = book.Book(stream, sum(v.num_frames for v in videos), progress)
-        shards = written.shards(plan.splits)
-        dataset = vw300.write(partial, shards, settings.image_format)
+        builder = _builder(partial, plan, settings, written)
+        name = dataset.write(builder, partial)
     shutil.rmtree(partial / "downloads", ignore_errors=True)
     for split in plan.splits:
         if not written.frames[split]:
@@ -186,5 +256,15 @@ def _write(
     content = report._asdict() | {"skipped": [s._asdict() for s in report.skipped]}
     del content["reused"]
     (partial / REPORT).write_text(json.dumps(content, indent=1))
-    index.write(partial, dataset, written.videos, identity)
+    more = _CITYSCAPES if plan.layout == "cityscapes" else {}
+    index.write(partial, name, written.videos, identity, more)
     return report
+
+
+def _builder(
+    partial: Path, plan: layouts.Plan, settings: records.Settings, written: book.Book
+) -> dataset.OrderedBuilder:
+    options = {"data_dir": str(partial), "shards": written.shards(plan.splits)}
+    if plan.layout == "cityscapes":
+        return cityscapes.CityscapesSnippets(**options)
+    return vw300.Vw300(image_format=settings.image_format, **options)

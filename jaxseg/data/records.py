@@ -5,7 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.data import classes, crop, landmarks, layouts, pts, scaling, video
+from jaxseg.data import (
+    classes,
+    crop,
+    landmarks,
+    layouts,
+    pts,
+    references,
+    scaling,
+    snippets,
+    video,
+)
 from jaxseg.data.opencv import cv2
 from jaxseg.errors import UserError
 
@@ -21,6 +31,7 @@ class Settings(NamedTuple):
     image_size: int | None = None
     image_format: str = "jpeg"
     jpeg_quality: int = 95
+    verify: str = "whole"
 
 
 class Skipped(NamedTuple):
@@ -40,19 +51,24 @@ class Converted(NamedTuple):
 
 
 def convert(
-    source: layouts.ArchiveVideo | layouts.MaskVideo, settings: Settings
+    source: layouts.Video,
+    settings: Settings,
+    checks: references.Checks | None = None,
 ) -> Converted:
-    """Return the records of one video.
+    """Return the records of one video; `checks` are for snippets of Cityscapes.
 
     Damage raises UserError; with on_damage "skip" a bad frame is left out alone, and a
     video whose frames and landmarks do not match in number is left out whole, because
-    then no frame is known to belong to its landmarks.
+    then no frame is known to belong to its landmarks. So is a snippet of which any file
+    is bad.
     """
     skipped = []
     examples = []
     try:
         if isinstance(source, layouts.MaskVideo):
             examples = _convert_mask(source, settings, skipped)
+        elif isinstance(source, snippets.Snippet):
+            examples = references.examples(source, checks)
         else:
             examples = _convert_archive(source, settings, skipped)
     except UserError as error:

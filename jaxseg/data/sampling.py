@@ -18,32 +18,46 @@ _FRAMES, _PAIRS, _CLIPS, FLIPS, AUGMENTATION = range(5)
 def frame_indices(
     frames: source.FrameSource, seed: int, step: int, batch: int
 ) -> np.ndarray:
-    """Return `batch` frames, int64 [batch], drawn uniformly with replacement."""
-    return generator(seed, step, _FRAMES).integers(0, len(frames), batch)
+    """Return `batch` frames with labels, int64 [batch], drawn with replacement.
+
+    Raises UserError where no frame has labels.
+    """
+    labelled = _labelled(frames)
+    return labelled[generator(seed, step, _FRAMES).integers(0, len(labelled), batch)]
 
 
 def pair_indices(
-    frames: source.FrameSource, seed: int, step: int, batch: int, max_gap: int = 30
+    frames: source.FrameSource,
+    seed: int,
+    step: int,
+    batch: int,
+    max_gap: int = 30,
+    min_gap: int = 1,
 ) -> np.ndarray:
     """Return pairs (key, current) of one run each, int64 [batch, 2].
 
-    The key lies a gap of 1..max_gap frames before the current frame; the gap is drawn
-    uniformly (among those that some run is long enough for), then the pair uniformly
-    among all with that gap. Raises UserError where every run is a single frame.
+    The key lies a gap of min_gap..max_gap frames before the current frame, which has
+    labels; the gap is drawn uniformly (among those that some run is long enough for),
+    then the pair uniformly among all with that gap. Raises UserError where no labelled
+    frame has one before it, or none has labels.
     """
-    longest = _longest(frames.runs)
-    if longest < 2:
+    labelled = _labelled(frames)
+    room = _frames_before(frames.runs, labelled)
+    longest = min(max_gap, room.max())
+    if longest < max(min_gap, 1):
         raise UserError(
-            f"split {frames.split}: no two consecutive frames; expected runs of 2 or "
-            "more for pairs; prepare a set with whole videos"
+            f"split {frames.split}: labelled frames have at most {room.max()} "
+            f"consecutive ones before them; expected {max(min_gap, 1)} or more for "
+            "pairs; prepare a set with whole videos"
         )
     rng = generator(seed, step, _PAIRS)
-    gaps = rng.integers(1, min(max_gap, longest - 1) + 1, batch)
-    keys = np.empty(batch, np.int64)
+    gaps = rng.integers(min_gap, longest + 1, batch)
+    current = np.empty(batch, np.int64)
     for gap in np.unique(gaps):
         chosen = gaps == gap
-        keys[chosen] = _starts(frames.runs, gap + 1, rng, chosen.sum())
-    return np.stack([keys, keys + gaps], axis=1)
+        eligible = labelled[room >= gap]
+        current[chosen] = eligible[rng.integers(0, len(eligible), chosen.sum())]
+    return np.stack([current - gaps, current], axis=1)
 
 
 def clip_starts(
@@ -86,6 +100,21 @@ def spread_clips(frames: source.FrameSource, num_clips: int, length: int) -> np.
 def generator(seed: int, step: int, stream: int) -> np.random.Generator:
     """Return the random numbers of a step for one purpose (`FLIPS`, `AUGMENTATION`)."""
     return np.random.default_rng((seed, step, stream))
+
+
+def _labelled(frames: source.FrameSource) -> np.ndarray:
+    if not len(frames.labelled):
+        raise UserError(
+            f"split {frames.split}: none of its {len(frames)} frames has labels; "
+            "expected some; choose another split"
+        )
+    return frames.labelled
+
+
+def _frames_before(runs: Sequence[index.Run], records: np.ndarray) -> np.ndarray:
+    """Return how many frames of its run lie before each record, int64 [records]."""
+    starts = np.array([run.start for run in runs])
+    return records - starts[np.searchsorted(starts, records, side="right") - 1]
 
 
 def _longest(runs: Sequence[index.Run]) -> int:

@@ -23,6 +23,20 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def pad(pixels: np.ndarray, size: tuple[int, int], value) -> np.ndarray:
+    """Return pixels [H, W, ...] with `value` below and right of them, to `size` (h, w).
+
+    What is larger than that stays so. value: a number, or one for each channel.
+    """
+    height, width = (max(a, b) for a, b in zip(pixels.shape, size, strict=False))
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    out = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
+    out[:] = value
+    out[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return out
+
+
 def fit_within(height: int, width: int, limit: int | None) -> tuple[int, int]:
     """Return (h, w) shrunk, never enlarged, so that neither exceeds `limit`."""
     if limit is None or max(height, width) <= limit:

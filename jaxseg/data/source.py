@@ -1,25 +1,34 @@
 """Random access to the frames and labels of one split of a prepared folder."""
 
 import bisect
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from jaxseg.data import index, scaling, vw300
+from jaxseg.data import augment, classes, dataset, index, reading, scaling
 from jaxseg.data.opencv import cv2
 from jaxseg.errors import UserError
 
+T = TypeVar("T")
+
 
 class FrameSource:
-    """Read frames of one split, decoded and resized to one size.
+    """Read frames of one split, decoded and brought to one size.
 
     `videos` and `runs` say which record is which frame; a run is a longest stretch of
     consecutive frame numbers of one video, the only place where clips and pairs of
-    frames may be taken. Arrays returned are fresh and may be kept or changed. Safe to
-    call from several threads.
+    frames may be taken. `labelled` are the records that have labels, in order; the
+    label maps of the others are all to be ignored. `classes` are the names of the
+    labels. Arrays returned are fresh and may be kept or changed. Safe to call from
+    several threads.
+
+    Faces are resized. Street frames that fit into the size keep their pixels and have a
+    plain colour below and right of them; larger ones are resized.
     """
 
     def __init__(
@@ -33,11 +42,14 @@ class FrameSource:
     ):
         """Open split `split` of `folder`, as `prepare.prepare` wrote it.
 
-        size: side in pixels, or (height, width); cache: keep every frame once decoded,
-        4 H W bytes each; workers: decoding threads (by default one per core, up to 8).
+        split: its name, or that of the set it stands for: A for what N and F learn on,
+        B for what they are chosen by; size: side in pixels, or (height, width); cache:
+        keep every frame once decoded, 4 H W bytes each; workers: decoding threads (by
+        default one per core, up to 8).
         Raises UserError for a folder that is not prepared and for an unknown split.
         """
         content = index.read(Path(folder))
+        split = content.get("sets", {}).get(split, split)
         if split not in content["splits"]:
             known = ", ".join(content["splits"])
             raise UserError(
@@ -48,10 +60,15 @@ class FrameSource:
         self.size = tuple(size) if isinstance(size, Sequence) else (size, size)
         self.videos = index.videos(content, split)
         self.runs = index.runs(self.videos)
-        self._folder = folder
+        self.classes = tuple(content.get("classes", classes.NAMES))
+        self.labelled = np.concatenate(
+            [video.first + np.flatnonzero(video.labelled) for video in self.videos]
+        )
+        self._read = reading.reader(Path(folder), content, split)
+        self._pads, self._colour = content.get("fit") == "pad", augment.GREY
         self._firsts = [video.first for video in self.videos]
         self._run_starts = [run.start for run in self.runs]
-        self._records = vw300.open_split(Path(folder) / content["dataset"], split)
+        self._records = dataset.open_split(Path(folder) / content["dataset"], split)
         self._length = sum(run.length for run in self.runs)
         if len(self._records) != self._length:
             raise UserError(
@@ -62,18 +79,26 @@ class FrameSource:
         self._pool = futures.ThreadPoolExecutor(workers, "decode")
         self._cache = _Cache(self._length, self.size) if cache else None
 
+    def padded(self, colour: Sequence[int]) -> "FrameSource":
+        """Return the same frames with another colour, RGB, about those that are padded.
+
+        It decodes in the same threads.
+        """
+        if not self._pads or tuple(colour) == tuple(self._colour):
+            return self
+        other = copy.copy(self)
+        other._colour = tuple(colour)
+        if self._cache is not None:
+            other._cache = _Cache(self._length, self.size)
+        return other
+
     def __len__(self) -> int:
         """Return the number of frames of the split."""
         return self._length
 
     def frames(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return images uint8 [n, H, W, 3] RGB and labels uint8 [n, H, W]."""
-        indices = np.asarray(indices, np.int64).reshape(-1)
-        if indices.size and (indices.min() < 0 or indices.max() >= self._length):
-            raise IndexError(
-                f"frame {indices.min()}..{indices.max()} of split {self.split}, which "
-                f"has {self._length} frames"
-            )
+        indices = self._checked(indices)
         if self._cache is None:
             return self._decode(indices)
         missing = self._cache.missing(indices)
@@ -84,6 +109,28 @@ class FrameSource:
     def images(self, indices: Sequence[int]) -> np.ndarray:
         """Return images alone, uint8 [n, H, W, 3] RGB."""
         return self.frames(indices)[0]
+
+    def each(
+        self,
+        indices: Sequence[int],
+        change: Callable[[int, np.ndarray, np.ndarray], T],
+    ) -> list[T]:
+        """Return what `change` makes of frames at their own size, in order.
+
+        change: place in `indices`, image uint8 [H, W, 3] RGB, labels uint8 [H, W]; it
+        runs in the decoding threads, and nothing is cached.
+        """
+        indices = self._checked(indices)
+
+        def one(place, index, record):
+            image, label = self._read(record, int(index))
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            if label is None:
+                label = np.full(image.shape[:2], classes.IGNORE, np.uint8)
+            return change(place, image, label)
+
+        jobs = zip(range(len(indices)), indices, self._fetch(indices), strict=True)
+        return list(self._pool.map(lambda job: one(*job), jobs))
 
     def clip(self, start: int, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images and labels of `length` consecutive frames from record `start`.
@@ -115,32 +162,41 @@ class FrameSource:
                 f"frame {record} of split {self.split}, which has {self._length} frames"
             )
 
+    def _checked(self, indices: Sequence[int]) -> np.ndarray:
+        indices = np.asarray(indices, np.int64).reshape(-1)
+        if indices.size and (indices.min() < 0 or indices.max() >= self._length):
+            raise IndexError(
+                f"frame {indices.min()}..{indices.max()} of split {self.split}, which "
+                f"has {self._length} frames"
+            )
+        return indices
+
+    def _fetch(self, indices: np.ndarray) -> Sequence[dict]:
+        if not len(indices):
+            return []
+        return self._records.__getitems__([int(i) for i in indices])
+
     def _decode(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         images = np.empty((len(indices), *self.size, 3), np.uint8)
         labels = np.empty((len(indices), *self.size), np.uint8)
-        if len(indices):
-            records = self._records.__getitems__([int(i) for i in indices])
-            jobs = zip(indices, records, images, labels, strict=True)
-            list(self._pool.map(lambda job: self._decode_into(*job), jobs))
+        jobs = zip(indices, self._fetch(indices), images, labels, strict=True)
+        list(self._pool.map(lambda job: self._decode_into(*job), jobs))
         return images, labels
 
     def _decode_into(
         self, index: int, record: dict, image: np.ndarray, label: np.ndarray
     ) -> None:
-        pixels = self._pixels(index, record["image"], cv2.IMREAD_COLOR)
+        pixels, stored = self._read(record, int(index))
+        if self._pads and all(a <= b for a, b in zip(pixels.shape, self.size)):
+            pixels = scaling.pad(pixels, self.size, self._colour[::-1])
+            if stored is not None:
+                stored = scaling.pad(stored, self.size, classes.IGNORE)
         pixels = scaling.resize_image(pixels, self.size)
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=image)
-        stored = self._pixels(index, record["label"], cv2.IMREAD_UNCHANGED)
-        label[:] = scaling.resize_labels(stored, self.size)
-
-    def _pixels(self, index: int, data: bytes, flags: int) -> np.ndarray:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-        if pixels is None:
-            raise UserError(
-                f"{self._folder}: record {index} of split {self.split} does not "
-                "decode; expected an image; remove the folder and prepare it again"
-            )
-        return pixels
+        if stored is None:
+            label[:] = classes.IGNORE
+        else:
+            label[:] = scaling.resize_labels(stored, self.size)
 
 
 class _Cache:

@@ -11,7 +11,7 @@ import optax
 from jaxseg import build, dynamic, model_file
 from jaxseg.data import sampling, source
 from jaxseg.evaluation import segmentation
-from jaxseg.learning import losses, train_state
+from jaxseg.learning import fitting, losses, train_state
 from jaxseg.learning.loop import Trainer
 from jaxseg.models import segmenter
 from jaxseg.ops import resize, warp
@@ -31,6 +31,7 @@ class Options(NamedTuple):
 
     batch_size: int
     max_gap: int = 30
+    min_gap: int = 1  # 0 has pairs of a frame with itself
     warmup_steps: int = 0
     warmup_motion: float = 0.12
     flip: bool = True
@@ -51,18 +52,22 @@ def trainer(
 ) -> Trainer:
     """Return the trainer of F.
 
-    Pairs are 1 to `max_gap` frames apart, the key first; the loss is the cross-entropy
-    of the propagated features (Deep Feature Flow with N frozen; section 4.2). For the
-    first `warmup_steps` the current frame is the key one moved by a known random smooth
-    motion, and the loss is the end-point error, summed over the five levels of F.
+    Pairs are `min_gap` to `max_gap` frames apart, the key first; the loss is the
+    cross-entropy of the propagated features (Deep Feature Flow with N frozen; section
+    4.2). For the first `warmup_steps` the current frame is the key one moved by a known
+    random smooth motion, and the loss is the end-point error, summed over the five
+    levels of F.
 
     Args:
       model: settings of segmenter and flow; variables of the segmenter.
       start: draws the variables of F before the first update.
     """
     settings, frozen = model.settings, dict(model.variables)
+    fitting.check_frames(settings, pairs, held_out)
     framework, flow_frame = build.framework(settings), build.flow_frame_fn(settings)
     net, segmenter_net = build.flow_net(settings), build.segmenter_net(settings)
+    colour = fitting.mean_colour(segmenter_net)
+    pairs, held_out = pairs.padded(colour), held_out.padded(colour)
     rng = jax.random.key(seed)
     frozen = parallel.place(frozen, num_devices)
 
@@ -72,7 +77,7 @@ def trainer(
 
     def batch_fn(step):
         keys, current = sampling.pair_indices(
-            pairs, seed, step, options.batch_size, options.max_gap
+            pairs, seed, step, options.batch_size, options.max_gap, options.min_gap
         ).T
         key_images = pairs.images(keys)
         images, labels = pairs.frames(current)
@@ -130,7 +135,7 @@ def trainer(
 
     def eval_fn(state):
         keys, current = sampling.pair_indices(
-            held_out, 0, 0, options.eval_pairs, options.max_gap
+            held_out, 0, 0, options.eval_pairs, options.max_gap, options.min_gap
         ).T
         variables = {**frozen, "flow": state.params}
         return segmentation.score_pairs(

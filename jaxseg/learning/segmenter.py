@@ -1,5 +1,6 @@
 """Train the image segmentation network N."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,11 +11,15 @@ import optax
 
 from jaxseg import build
 from jaxseg.data import augment, sampling, source
+from jaxseg.errors import UserError
 from jaxseg.evaluation import segmentation
-from jaxseg.learning import losses, train_state
+from jaxseg.learning import fitting, losses, train_state
 from jaxseg.learning.loop import Trainer
 from jaxseg.runtime import parallel
 from jaxseg.types import Variables
+
+# What a batch of the validation may hold: 16 images of 513 x 513.
+_EVAL_PIXELS = 16 * 513 * 513
 
 
 class Batch(NamedTuple):
@@ -46,13 +51,27 @@ def trainer(
 
     Args:
       frames, held_out: where training and validation frames come from.
-      eval_frames: evenly spaced held-out frames that the mean IoU is measured on.
+      augmentation: where it has a `crop`, that is cut from frames at their own size;
+        else it is as large as the frames of `frames`. Padding has the colour that the
+        network takes for nothing unless `pad` has another.
+      eval_frames: evenly spaced held-out frames with labels that the mean IoU is
+        measured on.
       start: draws the variables before the first update.
       freeze_batch_norm: normalise by the statistics at the start, which stay (DeepLab's
         `fine_tune_batch_norm` off; for batches below 12).
+
+    Raises:
+      UserError: frames without labels or with too many classes, or a crop or colour
+        that is none.
     """
     net = build.segmenter_net(settings)
     rng = jax.random.key(seed)
+    fitting.check_frames(settings, frames, held_out)
+    _check(augmentation)
+    crop = tuple(augmentation.crop)
+    colour = tuple(augmentation.pad) or fitting.mean_colour(net)
+    augmentation = augmentation._replace(pad=colour)
+    frames, held_out = frames.padded(colour), held_out.padded(colour)
 
     def init_fn():
         variables = start()
@@ -62,13 +81,15 @@ def trainer(
         return parallel.place(state, num_devices)
 
     def batch_fn(step):
-        images, labels = frames.frames(
-            sampling.frame_indices(frames, seed, step, batch_size)
-        )
+        indices = sampling.frame_indices(frames, seed, step, batch_size)
         draw = sampling.generator(seed, step, sampling.AUGMENTATION)
-        images, labels = augment.augment_batch(
-            draw, images, labels, frames.size, augmentation
-        )
+        if crop:
+            images, labels = _crops(frames, indices, draw, crop, augmentation)
+        else:
+            images, labels = frames.frames(indices)
+            images, labels = augment.augment_batch(
+                draw, images, labels, frames.size, augmentation
+            )
         return Batch(images, labels, np.arange(batch_size, dtype=np.int32))
 
     def gradient(params, batch_stats, batch, rng):
@@ -107,12 +128,43 @@ def trainer(
 
     def eval_fn(state):
         variables = _variables(state.params, state.model_state)
-        indices = segmentation.spread_indices(len(held_out), eval_frames)
+        places = segmentation.spread_indices(len(held_out.labelled), eval_frames)
         return segmentation.score_frames(
-            settings, {"segmenter": variables}, held_out, indices
+            settings,
+            {"segmenter": variables},
+            held_out,
+            held_out.labelled[places],
+            batch_size=max(1, min(16, _EVAL_PIXELS // math.prod(held_out.size))),
         )._asdict()
 
     return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")
+
+
+def _check(augmentation: augment.Augmentation) -> None:
+    crop = tuple(augmentation.crop)
+    if crop and not (len(crop) == 2 and min(crop) >= 1):
+        raise UserError(
+            f"augment.crop is {crop}; expected a height and a width of 1 or more, or "
+            "(); change --config.augment.crop"
+        )
+    pad = tuple(augmentation.pad)
+    if pad and not (len(pad) == 3 and 0 <= min(pad) <= max(pad) <= 255):
+        raise UserError(
+            f"augment.pad is {pad}; expected red, green and blue of 0 to 255, or (); "
+            "change --config.augment.pad"
+        )
+
+
+def _crops(frames, indices, draw, size, how) -> tuple[np.ndarray, np.ndarray]:
+    """Return crops of frames at their own size, augmented where they are decoded."""
+    generators = draw.spawn(len(indices))
+    crops = frames.each(
+        indices,
+        lambda place, image, label: augment.augment(
+            generators[place], image, label, size, how
+        ),
+    )
+    return tuple(np.stack(arrays) for arrays in zip(*crops, strict=True))
 
 
 def variables(state: train_state.TrainState) -> Variables:

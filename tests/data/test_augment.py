@@ -41,6 +41,45 @@ def test_padding_is_grey_in_the_image_and_ignored_in_the_labels():
     assert (got_label[:10, :20] < 5).all()
 
 
+def test_padding_may_have_another_colour():
+    image, label = example(20, 40)
+    how = STILL._replace(pad=(124, 116, 104))
+    rng = np.random.default_rng(0)
+    got_image, got_label = augment.augment(rng, image, label, (24, 48), how)
+    outside = got_label == 255
+    assert outside.sum() == 24 * 48 - 20 * 40
+    assert (got_image[outside] == (124, 116, 104)).all()
+    np.testing.assert_array_equal(got_image[:20, :40], image)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_crop_is_one_window_of_image_and_labels(scale, flip):
+    """Every pixel carries its own place; scaled by two, it is there four times."""
+    rows, columns = np.mgrid[:40, :60].astype(np.uint8)
+    image = np.stack([rows, columns, rows], axis=-1)
+    label = (rows // 2 * 8 + columns // 8).astype(np.uint8)  # below 255
+    how = STILL._replace(min_scale=scale, max_scale=scale, flip=flip)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        got_image, got_label = augment.augment(rng, image, label, (16, 24), how)
+        assert got_image.shape == (16, 24, 3) and got_label.shape == (16, 24)
+        down, across = got_image[..., 0].astype(int), got_image[..., 1].astype(int)
+        if flip:
+            across, got_label = across[:, ::-1], got_label[:, ::-1]
+        if scale == 1.0:
+            np.testing.assert_array_equal(got_label, label[down, across])
+            assert (np.diff(down, axis=0) == 1).all()
+            assert (np.diff(across, axis=1) == 1).all()
+        else:
+            # Linear between centres: rounded to the pixel that it came from, or beside.
+            near = [label[down, across], label[np.minimum(down + 1, 39), across]]
+            near += [label[down, np.minimum(across + 1, 59)]]
+            agree = np.any([got_label == one for one in near], axis=0)
+            assert agree.mean() > 0.99
+            assert np.ptp(down) <= 8 and np.ptp(across) <= 12
+
+
 @pytest.mark.parametrize("scale", [0.5, 0.75, 1.25, 2.0])
 def test_labels_stay_on_their_pixels_at_every_scale(scale):
     image, label = example()

@@ -13,6 +13,10 @@ class Frames(NamedTuple):
     runs: tuple
     split: str = "A"
 
+    @property
+    def labelled(self):
+        return np.arange(len(self))
+
     def __len__(self):
         return sum(run.length for run in self.runs)
 
@@ -92,7 +96,7 @@ def test_clips_longer_than_every_run_are_an_error_with_the_longest():
 
 
 def test_single_frames_give_no_pairs():
-    with pytest.raises(UserError, match="no two consecutive frames"):
+    with pytest.raises(UserError, match="at most 0 consecutive ones before"):
         sampling.pair_indices(frames_of(1, 1), 0, 0, 4)
 
 
