@@ -8,9 +8,9 @@ import pytest
 
 from jaxseg import build, model_file
 from jaxseg.cli import main
-from jaxseg.data import augment, cityscapes, source
+from jaxseg.data import augment, cityscapes, prepare, source
 from jaxseg.errors import UserError
-from jaxseg.learning import fitting, segmenter, stages, start
+from jaxseg.learning import fitting, flow, segmenter, stages, start
 from jaxseg.models import deeplab_v3plus, parameters, vgg
 from jaxseg.pretrained import catalogue
 from jaxseg.runtime import config, metrics, weights
@@ -264,3 +264,42 @@ def test_without_a_crop_frames_are_seen_whole(streets):
 def test_what_no_training_can_do_with_is_refused(streets, changes, words):
     with pytest.raises(UserError, match=words):
         trainer(streets, **changes)
+
+
+def test_flow_learns_on_pairs_that_end_at_the_annotated_frame(tmp_path):
+    """With the recipe's own gaps; key frames are the right ones of the snippet."""
+    found = config.to_dict(config.load_config("configs/flow.py:cityscapes"))
+    stages.check(found)
+    assert found["data"]["prepared"] == "data/cityscapes" and found["max_gap"] == 9
+    street.write(tmp_path / "archives", {"train": ["hamburg_000000_000294"]})
+    prepare.prepare(tmp_path / "archives", tmp_path / "data")
+    frames = source.FrameSource(tmp_path / "data", "A", (65, 129))
+    group = {"architecture": "deeplab_v2", "num_classes": 19, "mean": (9.0, 8.0, 7.0)}
+    settings = {
+        "segmenter": group | {"input_size": (65, 129)},
+        "flow": found["flow"] | {"num_classes": 19, "input_size": (32, 64)},
+    }
+    made = flow.trainer(
+        model_file.Model(settings, {"segmenter": {}}),
+        frames,
+        frames,
+        flow.Options(batch_size=16, max_gap=found["max_gap"], flip=False),
+        stages._optimizer(found),
+        start=lambda: None,
+        seed=0,
+        num_devices=1,
+    )
+    batch = made.batch_fn(1)
+    assert (batch.current[:, :64, :128] == street.frame(294)).all()
+    assert (batch.labels[:, :64, :128] == street_labels(294)).all()
+    keys = {n: street.frame(n) for n in range(285, 294)}
+    gaps = [
+        [294 - n for n, frame in keys.items() if (key[:64, :128] == frame).all()]
+        for key in batch.key
+    ]
+    assert all(len(gap) == 1 for gap in gaps) and len({gap[0] for gap in gaps}) > 4
+    assert (batch.key[:, 64] == (9, 8, 7)).all()  # what N takes for nothing
+
+
+def street_labels(number):
+    return cityscapes.lookup()[street.label_ids(number)]
