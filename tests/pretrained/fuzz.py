@@ -1,10 +1,15 @@
 """Damage sample files in thousands of ways and see what the readers make of it.
 
     python -m tests.pretrained.fuzz --format tf_v2 --count 10000
+    python -m tests.pretrained.fuzz --format tf_v2 --count 2000 --convert
 
 A mutant may be read or refused with a UserError of one line. Anything else is a
 failure: another exception, a crash, more than 10 s, or more memory than four times the
 file and 64 MiB. The mutants depend on the seed and their number alone.
+
+With --convert the samples are whole networks, and every mutant goes through the
+conversion to a model file. One that is refused must leave nothing where that would be,
+one that is converted a file with every tensor of the network.
 """
 
 import argparse
@@ -24,11 +29,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
+from jaxseg import convert
 from jaxseg.errors import UserError
-from tests.pretrained import samples, tables
+from jaxseg.pretrained import catalogue
+from jaxseg.runtime import weights
+from tests.pretrained import samples, tables, whole
 
 SECONDS = 10
 MEMORY_FACTOR, MEMORY_SLACK = 4, 64 << 20
@@ -220,14 +229,83 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def run(name: str, seed: int, numbers: range, measure: bool = False):
+class _Reading:
+    """Read everything in samples that have all that a format can have."""
+
+    def __init__(self, name: str):
+        self._kind = FORMATS[name]
+        self._reader = importlib.import_module(self._kind.reader)
+
+    def make(self, folder: Path) -> Path:
+        return self._kind.make(folder)
+
+    def attempt(self, path: Path) -> None:
+        for entry in self._reader.open(path).entries.values():
+            _read(entry)
+
+    def check(self, outcome: str) -> str:
+        return outcome
+
+
+class _Converting:
+    """Convert samples that are whole networks to model files.
+
+    The shapes of the network are worked out once, not for every mutant.
+    """
+
+    def __init__(self, name: str):
+        self._name, self._known = name, whole.known(name)
+        settings = catalogue.settings_of(self._known, None)
+        self._template = convert.template(settings)
+        self._folder = tempfile.TemporaryDirectory(prefix="fuzz-out-")
+        self._out = Path(self._folder.name, "model.safetensors")
+
+    def make(self, folder: Path) -> Path:
+        return whole.make(self._name, folder)
+
+    def attempt(self, path: Path) -> None:
+        with (
+            mock.patch.dict(catalogue.MODELS, {whole.NAME: self._known}),
+            mock.patch.object(convert, "template", lambda settings: self._template),
+        ):
+            convert.convert(path, self._out, whole.NAME)
+
+    def check(self, outcome: str) -> str:
+        """Look at what was left behind, and remove it."""
+        left = sorted(path.name for path in self._out.parent.iterdir())
+        wanted = [self._out.name] if outcome == "read" else []
+        if left != wanted and not outcome.startswith("FAILED"):
+            outcome = f"FAILED {outcome} and left {', '.join(left) or 'nothing'}"
+        if outcome == "read":
+            try:
+                found, _ = weights.load_weights(self._out)
+                weights.check_like(self._template, found, "a mutant")
+            except UserError as error:
+                outcome = f"FAILED model file: {str(error):.200}"
+        for name in left:
+            self._out.with_name(name).unlink()
+        return outcome
+
+
+def run(
+    name: str,
+    seed: int,
+    numbers: range,
+    measure: bool = False,
+    converting: bool = False,
+):
     """Yield the Result of each mutant of a format, in this process."""
+    subject = (_Converting if converting else _Reading)(name)
+    yield from _run(subject, name, seed, numbers, measure)
+
+
+def _run(subject, name, seed, numbers, measure):
     kind = FORMATS[name]
-    reader = importlib.import_module(kind.reader)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
-        path = kind.make(Path(temporary))
+        path = subject.make(Path(temporary))
         originals = {p: p.read_bytes() for p in sorted(Path(temporary).iterdir())}
-        assert _outcome(reader, path, temporary) == "read", "the sample is not whole"
+        found = subject.check(_outcome(subject, path, temporary))
+        assert found == "read", f"the sample is not whole: {found}"
         for number in numbers:
             rng = random.Random(f"{name} {seed} {number}")
             victim = rng.choice(list(originals))
@@ -235,17 +313,18 @@ def run(name: str, seed: int, numbers: range, measure: bool = False):
             mutant = (deep or mutate)(rng, originals[victim])
             victim.write_bytes(mutant)
             size = sum(p.stat().st_size for p in originals)
-            yield _watched(reader, path, temporary, number, size, measure)
+            yield _watched(subject, path, temporary, number, size, measure)
             victim.write_bytes(originals[victim])
 
 
-def _watched(reader, path, folder, number, size, measure):
+def _watched(subject, path, folder, number, size, measure):
     allowed = MEMORY_FACTOR * size + MEMORY_SLACK
     before = _reset_peak() if measure else 0
     start = time.perf_counter()
-    outcome = _outcome(reader, path, folder)
+    outcome = _outcome(subject, path, folder)
     seconds = time.perf_counter() - start
     grown = max(0, _memory("VmHWM") - before) if measure else 0
+    outcome = subject.check(outcome)
     if outcome in ("read", "refused") and seconds > SECONDS:
         outcome = "FAILED slow"
     if outcome in ("read", "refused") and grown > allowed:
@@ -253,12 +332,11 @@ def _watched(reader, path, folder, number, size, measure):
     return Result(number, outcome, seconds, grown, allowed)
 
 
-def _outcome(reader, path, folder):
-    """Return what happens when all of a checkpoint is read."""
+def _outcome(subject, path, folder):
+    """Return what happens to a checkpoint."""
     try:
         with _alarm():
-            for entry in reader.open(path).entries.values():
-                _read(entry)
+            subject.attempt(path)
         return "read"
     except UserError as error:
         text = str(error)
@@ -316,19 +394,23 @@ def _reset_peak():
 
 def _work(args):
     """Print the results as lines of JSON; the parent sees where a crash came."""
+    subject = (_Converting if args.convert else _Reading)(args.format)
     limit = _memory("VmSize") + MEMORY_SLACK + (4 << 30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    for result in run(args.format, args.seed, range(args.start, args.count), True):
+    numbers = range(args.start, args.count)
+    for result in _run(subject, args.format, args.seed, numbers, True):
         print(json.dumps(result), flush=True)
 
 
-def _supervise(name, seed, count):
+def _supervise(args):
     """Yield all results, starting another worker after one that died."""
-    start = 0
+    start, count = 0, args.count
     while start < count:
         hung = False
-        command = [sys.executable, "-m", __spec__.name, "--worker", f"--format={name}"]
-        command += [f"--seed={seed}", f"--start={start}", f"--count={count}"]
+        command = [sys.executable, "-m", __spec__.name, "--worker"]
+        command += [f"--format={args.format}", f"--seed={args.seed}"]
+        command += [f"--start={start}", f"--count={count}"]
+        command += ["--convert"] * args.convert
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
             for line in worker.stdout:
                 result = Result(*json.loads(line))
@@ -348,13 +430,14 @@ def main():
     parser.add_argument("--format", choices=sorted(FORMATS), required=True)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--convert", action="store_true", help="to model files")
     parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return _work(args)
     counts, slowest, grown, failures = collections.Counter(), 0.0, 0, 0
-    for result in _supervise(args.format, args.seed, args.count):
+    for result in _supervise(args):
         counts[result.outcome.split(":")[0]] += 1
         slowest, grown = max(slowest, result.seconds), max(grown, result.memory)
         if result.outcome.startswith("FAILED"):

@@ -6,7 +6,9 @@ import random
 import pytest
 
 from jaxseg.errors import UserError
+from jaxseg.pretrained.readers import open as opening
 from jaxseg.pretrained.readers import tf_v2
+from jaxseg.runtime import weights
 from tests.pretrained import fuzz
 
 
@@ -15,6 +17,14 @@ def test_no_mutant_does_worse_than_be_refused(name):
     found = collections.Counter(r.outcome for r in fuzz.run(name, 0, range(300)))
     assert found["read"] + found["refused"] == 300, found
     assert found["refused"] > 100
+
+
+@pytest.mark.parametrize("name", sorted(fuzz.FORMATS))
+def test_no_mutant_does_worse_than_be_refused_by_the_conversion(name):
+    results = fuzz.run(name, 0, range(60), converting=True)
+    found = collections.Counter(r.outcome for r in results)
+    assert found["read"] + found["refused"] == 60, found
+    assert found["refused"] > 20
 
 
 def test_mutants_differ_from_the_sample_and_depend_on_the_seed():
@@ -42,3 +52,35 @@ def test_a_reader_that_fails_is_found_out(monkeypatch):
     assert outcomes[1] == "FAILED KeyError: 'a mistake'"
     assert outcomes[2].startswith("FAILED message")
     assert not any(o.startswith("FAILED") for o in outcomes[::3])
+
+
+def test_what_a_conversion_leaves_behind_is_found_out(monkeypatch):
+    real, written = weights.save_weights, []
+
+    def careless(path, variables, metadata):
+        written.append(path)
+        real(path, variables, metadata)
+        if len(written) == 2:
+            path.with_name(".model.safetensors.tmp").write_bytes(b"half")
+        if len(written) == 3:
+            raise UserError(f"{path}, of {checkpoint[0]}: no")
+        if len(written) == 4:
+            path.write_bytes(b"half")
+
+    checkpoint = []
+    opened = opening.open_checkpoint
+    monkeypatch.setattr(
+        opening,
+        "open_checkpoint",
+        lambda path: checkpoint.insert(0, path) or opened(path),
+    )
+    monkeypatch.setattr(weights, "save_weights", careless)
+    monkeypatch.setattr(fuzz, "mutate", lambda rng, data: data)
+    whole = fuzz.FORMATS["npz"]._replace(inside=None)
+    monkeypatch.setitem(fuzz.FORMATS, "npz", whole)
+    results = fuzz.run("npz", 0, range(4), converting=True)
+    outcomes = [r.outcome for r in results]
+    assert outcomes[0].startswith("FAILED read and left .model.safetensors.tmp")
+    assert outcomes[1] == "FAILED refused and left model.safetensors"
+    assert outcomes[2].startswith("FAILED model file")
+    assert outcomes[3] == "read"
