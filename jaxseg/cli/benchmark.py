@@ -26,7 +26,7 @@ All must give jaxseg's result before they are timed; columns of what is not ther
 empty, with the reason below the line.
 
 Ratios are the other program's time over jaxseg's: above 1, jaxseg's is faster. Those of
-processor time are disturbed less by what else the machine does.
+processor time (CPU) are disturbed less by what else the machine does.
 
 Takes about twenty minutes on two cores; --networks and --size make it shorter. The file
 of --out is written after every network.
@@ -90,9 +90,9 @@ def _header(peers) -> str:
     """Return the two lines above the table."""
     others = "".join(f"{name:>8}" for name in ("plain", *peers))
     width = len(others)
+    groups = (f"{what:>{width}}" for what in ("wall ms", "wall / ours", "CPU / ours"))
     return (
-        f"{'':<38}{'':>10}{'':>13}{'ms':>10}{'':>{width}}"
-        f"  {'times ours':>{width}}  {'processor time':>{width}}\n"
+        f"{'':<71}{'  '.join(groups)}\n"
         f"{'network':<38}{'input':>10}{'parameters':>13}{'ours':>10}{others}"
         f"  {others}  {others}"
     )

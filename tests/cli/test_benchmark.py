@@ -58,6 +58,8 @@ def test_both_forms_are_timed_and_agree(capsys, tmp_path, monkeypatch):
     assert float(row["difference"]) <= benchmark.TOLERANCE
     # FlowNet2-s and a 3 x 3 head for 19 classes on 74 channels.
     assert int(row["parameters"]) == 5_462_306 + (9 * 74 + 1) * 19
+    header, line = said.splitlines()[2:4]
+    assert header.startswith("network") and len(header) == len(line)
     # Without other frameworks.
     assert "without torch: torch is not installed" in said
     assert "without onnxruntime: onnx and onnxruntime are not installed" in said

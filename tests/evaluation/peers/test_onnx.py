@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxseg.evaluation.peers import peer
 from jaxseg.evaluation.peers.onnx import axes, ops, program, writer
 from tests.evaluation.peers import small
 
@@ -102,3 +103,16 @@ def test_weights_stay_outside_the_model():
     inline = [x for x in model.proto.graph.initializer if x.raw_data]
     assert sum(x.ByteSize() for x in inline) < 8_000
     assert sum(x.size for x in model.weights.values()) > 20_000
+
+
+def test_what_onnxruntime_refuses_is_missing_with_its_words(monkeypatch):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+
+    def refuse(*_, **__):
+        raise RuntimeError("no\n  room")
+
+    monkeypatch.setattr(runtime, "InferenceSession", refuse)
+    x = np.ones(3, np.float32)
+    with pytest.raises(peer.Missing, match="onnxruntime says: no room"):
+        program.Program(small.folded(lambda _, x: x + 1, {}, x), (x,))

@@ -228,6 +228,21 @@ def test_a_framework_that_is_not_there_is_missing(monkeypatch, name):
         benchmark.PEERS[name](small.folded(lambda _, x: x + 1, {}, x), (x,))
 
 
+def test_a_framework_without_the_device_of_jax_is_missing(make, monkeypatch):
+    if make.NAME == "torch":
+        cuda = pytest.importorskip("torch").cuda
+        monkeypatch.setattr(cuda, "is_available", lambda: False)
+    else:
+        runtime = pytest.importorskip("onnxruntime")
+        providers = ["CPUExecutionProvider"]
+        monkeypatch.setattr(runtime, "get_available_providers", lambda: providers)
+    x = np.ones(3, np.float32)
+    folded = small.folded(lambda _, x: x + 1, {}, x)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(peer.Missing, match="does not see the device"):
+        make(folded, (x,))
+
+
 @pytest.mark.parametrize(("sign", "expected"), [(1, 1), (-1, 2)])
 def test_one_thread_or_one_a_core_is_fastest(monkeypatch, sign, expected):
     monkeypatch.setattr(peer.os, "cpu_count", lambda: 2)

@@ -36,7 +36,8 @@ class Program:
             threads = peer.fastest(self._seconds) if device == "cpu" else 1
             self._open(threads)
         except Exception as error:  # Its errors have no other base in common.
-            raise peer.Missing(f"onnxruntime says: {str(error).strip()}") from error
+            said = " ".join(str(error).split())
+            raise peer.Missing(f"onnxruntime says: {said}") from error
         if self._session.get_providers()[0] != self._provider:
             raise peer.Missing("onnxruntime does not run on the device of jax")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxseg.evaluation.peers import graph, images
-from jaxseg.evaluation.peers.torch import spatial
+from jaxseg.evaluation.peers.torch import axes, spatial
 
 # By their names in jax and in torch.
 _SIMPLE = {
@@ -90,15 +90,6 @@ def _activation(torch, node):
     return lambda x: fn(x, inplace=in_place)
 
 
-def _softmax(torch, node):
-    axis = node.params["axis"]
-    return lambda x: torch.softmax(x, axis)
-
-
-def _linear(torch, node):
-    return torch.nn.functional.linear
-
-
 def _div(torch, node):
     is_whole = np.issubdtype(node.dtype, np.integer)
     rounding = "trunc" if is_whole else None
@@ -125,131 +116,46 @@ def _convert(torch, node):
     return lambda x: x.to(kind)
 
 
-def _broadcast(torch, node):
-    axes = node.params["broadcast_dimensions"]
-    shape = [1] * len(node.shape)
-    for axis, length in zip(axes, node.inputs[0].shape):
-        shape[axis] = length
-    return lambda x: x.reshape(shape).expand(node.shape)
-
-
-def _reshape(torch, node):
-    return lambda x: x.reshape(node.shape)
-
-
-def _transpose(torch, node):
-    order = node.params["permutation"]
-    return lambda x: x.permute(order)
-
-
-def _concatenate(torch, node):
-    axis = node.params["dimension"]
-    return lambda *x: torch.cat(x, axis)
-
-
-def _stack(torch, node):
-    axis = node.params["axis"]
-    return lambda *x: torch.stack(x, axis)
-
-
-def _slice(torch, node):
-    names = ("start_indices", "limit_indices", "strides")
-    starts, limits, steps = (node.params[name] for name in names)
-    where = tuple(map(slice, starts, limits, steps or (1,) * len(starts)))
-    return lambda x: x[where]
-
-
-def _dynamic_slice(torch, node):
-    sizes, lengths = node.params["slice_sizes"], node.inputs[0].shape
-    starts = node.inputs[1:]
-    if any(isinstance(x, graph.Node) for x in starts):
-        raise NotImplementedError("no slice from a place that is not constant")
-    starts = [min(max(int(x), 0), n - k) for x, n, k in zip(starts, lengths, sizes)]
-    where = tuple(slice(start, start + k) for start, k in zip(starts, sizes))
-    return lambda x, *_: x[where]
-
-
-def _rev(torch, node):
-    axes = node.params["dimensions"]
-    return lambda x: x.flip(axes)
-
-
-def _reduce(name):
-    def make(torch, node):
-        axes, fn = tuple(node.params["axes"]), getattr(torch, name)
-        return lambda x: fn(x, dim=axes)
-
-    return make
-
-
-def _arg(name):
-    def make(torch, node):
-        (axis,), fn = node.params["axes"], getattr(torch, name)
-        kind = getattr(torch, node.dtype.name)
-        return lambda x: fn(x, axis).to(kind)
-
-    return make
-
-
-def _dot(torch, node):
-    """Name every axis by a number, as einsum takes them."""
-    (left, right), (left_batch, right_batch) = node.params["dimension_numbers"]
-    first = list(range(len(node.inputs[0].shape)))
-    second = [len(first) + i for i in range(len(node.inputs[1].shape))]
-    for mine, its in zip((*left, *left_batch), (*right, *right_batch)):
-        second[its] = first[mine]
-    out = [first[i] for i in left_batch]
-    out += [first[i] for i in first if i not in (*left, *left_batch)]
-    rest = [i for i in range(len(second)) if i not in (*right, *right_batch)]
-    out += [second[i] for i in rest]
-    return lambda x, y: torch.einsum(x, first, y, second, out)
-
-
-def _take(torch, node):
-    axis = node.params["axis"]
-    return lambda x, indices: torch.index_select(x, axis, indices)
-
-
 def _same(torch, node):
     return lambda x: x
 
 
 _MAKERS = {
     "add": _add,
-    "argmax": _arg("argmax"),
-    "argmin": _arg("argmin"),
-    "broadcast_in_dim": _broadcast,
+    "argmax": axes.arg("argmax"),
+    "argmin": axes.arg("argmin"),
+    "broadcast_in_dim": axes.broadcast,
     "clamp": _clamp,
-    "concatenate": _concatenate,
+    "concatenate": axes.concatenate,
     "conv_general_dilated": spatial.convolve,
     "convert_element_type": _convert,
     "copy": _same,
     "copy_p": _same,
     "div": _div,
-    "dot_general": _dot,
-    "dynamic_slice": _dynamic_slice,
-    "expand_dims": _reshape,
+    "dot_general": axes.dot,
+    "dynamic_slice": axes.dynamic_slice,
+    "expand_dims": axes.reshape,
     "integer_pow": _power,
     "leaky_relu": _activation,
-    "linear": _linear,
+    "linear": axes.linear,
     "mix": spatial.mix,
     "pad": spatial.pad,
-    "reduce_max": _reduce("amax"),
-    "reduce_min": _reduce("amin"),
-    "reduce_sum": _reduce("sum"),
+    "reduce_max": axes.reduce("amax"),
+    "reduce_min": axes.reduce("amin"),
+    "reduce_sum": axes.reduce("sum"),
     "reduce_window_max": spatial.pool,
     "reduce_window_sum": spatial.pool,
     "relu": _activation,
     "relu6": _activation,
-    "reshape": _reshape,
+    "reshape": axes.reshape,
     "resize": spatial.resize,
-    "rev": _rev,
+    "rev": axes.rev,
     "select_n": _select,
-    "slice": _slice,
-    "_softmax": _softmax,
-    "squeeze": _reshape,
-    "stack": _stack,
+    "slice": axes.slice_,
+    "_softmax": axes.softmax,
+    "squeeze": axes.reshape,
+    "stack": axes.stack,
     "stop_gradient": _same,
-    "take": _take,
-    "transpose": _transpose,
+    "take": axes.take,
+    "transpose": axes.transpose,
 }
