@@ -17,6 +17,8 @@ C.txt with one video number a line (or give their folder by --splits). Of the
 
 Cityscapes: unpack gtFine_trainvaltest.zip, and leftImg8bit_trainvaltest.zip (annotated
 frames) or leftImg8bit_sequence_trainvaltest.zip (snippets of 30 frames), into FOLDER.
+N and F learn on its train and are scored on its val. Lists A.txt, B.txt and so on, with
+a line such as train/aachen for a city, make other sets (--splits).
 """
 SYNTHESIZE = """\
 Render videos of synthetic people who talk, turn and blink, with their 68 landmarks, as

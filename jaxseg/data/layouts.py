@@ -4,7 +4,8 @@ Three layouts are known. `300vw` is the archive: NNN/vid.avi and NNN/annot/00000
 with lists of video ids, one per line, in splits/A.txt and so on. `mask` is the
 authors' 300VW-Mask release: images_orig/xxx_yyyyyy.jpg, labels_orig/xxx_yyyyyy.png and
 data_splits/split_2/A.txt with lines "/images_orig/x.jpg /labels_orig/x.png".
-`cityscapes` is the folder that its archives were unpacked into (see `snippets`).
+`cityscapes` is the folder that its archives were unpacked into (see `snippets`); its
+splits are its own folders, or lists with lines such as train/aachen.
 """
 
 import collections
@@ -12,7 +13,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxseg.data import cityscapes, snippets
+from jaxseg.data import snippets
 from jaxseg.errors import UserError
 
 LAYOUTS = ("300vw", "mask", "cityscapes")
@@ -69,7 +70,7 @@ class Plan(NamedTuple):
 
     layout: str
     splits: dict[str, list[Video]]
-    unlisted: list[str]  # videos in no list, splits without annotations
+    unlisted: list[str]  # what is in no list, splits without annotations
 
 
 def plan(folder: Path, layout: str = "auto", splits: Path | None = None) -> Plan:
@@ -192,14 +193,43 @@ def _plan_mask(folder: Path, lists: Path) -> Plan:
 
 
 def _plan_cityscapes(folder: Path, lists: Path | None) -> Plan:
-    if lists is not None:
-        raise UserError(
-            f"{lists}: lists of splits; expected none, as the splits of Cityscapes are "
-            f"its folders {', '.join(cityscapes.SPLITS)}; leave --splits out"
-        )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; {_EXPECTED}; give another folder")
-    return Plan("cityscapes", *snippets.plan(folder))
+    found, bare = snippets.plan(folder)
+    if lists is None:
+        return Plan("cityscapes", found, bare)
+    groups = snippets.groups(found)
+    example = "lines such as train/aachen or train/aachen_000000_000019"
+    splits, taken = {}, {}
+    for split, path in _lists(lists, example).items():
+        splits[split] = []
+        for line, name in _lines(path):
+            if name not in groups:
+                raise UserError(
+                    f"{path}: line {line}: {name[:80]!r} is no city and no annotated "
+                    f"frame of {folder}; expected {example}; correct the list"
+                )
+            for snippet in groups[name]:
+                if snippet in taken:
+                    raise UserError(
+                        f"{path}: line {line}: {snippet.name} is listed already in "
+                        f"{taken[snippet]}.txt; expected each frame once; correct the "
+                        "lists"
+                    )
+                taken[snippet] = split
+            splits[split] += groups[name]
+    left = collections.Counter(
+        f"{snippet.split}/{snippet.city}"
+        for videos in found.values()
+        for snippet in videos
+        if snippet not in taken
+    )
+    return Plan("cityscapes", splits, [*bare, *map(_counted, left.items())])
+
+
+def _counted(place_and_count: tuple[str, int]) -> str:
+    place, count = place_and_count
+    return f"{place} ({count})"
 
 
 def _inside(folder: Path, part: str, listing: Path, line: int) -> Path:

@@ -32,12 +32,8 @@ from jaxseg.runtime import files
 REPORT = "report.json"
 
 # What the index of such a set says beside its frames; see `source.FrameSource`.
-_CITYSCAPES = {
-    "classes": list(cityscapes.NAMES),
-    "pixels": "files",
-    "fit": "pad",
-    "sets": {"A": "train", "B": "val"},
-}
+_CITYSCAPES = {"classes": list(cityscapes.NAMES), "pixels": "files", "fit": "pad"}
+_SETS = {"A": "train", "B": "val"}  # where no lists say what they are
 
 
 class Report(NamedTuple):
@@ -256,9 +252,15 @@ def _write(
     content = report._asdict() | {"skipped": [s._asdict() for s in report.skipped]}
     del content["reused"]
     (partial / REPORT).write_text(json.dumps(content, indent=1))
-    more = _CITYSCAPES if plan.layout == "cityscapes" else {}
-    index.write(partial, name, written.videos, identity, more)
+    index.write(partial, name, written.videos, identity, _more(plan))
     return report
+
+
+def _more(plan: layouts.Plan) -> dict:
+    if plan.layout != "cityscapes":
+        return {}
+    sets = {a: split for a, split in _SETS.items() if split in plan.splits}
+    return _CITYSCAPES | ({"sets": sets} if sets else {})
 
 
 def _builder(

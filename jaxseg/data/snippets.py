@@ -7,6 +7,7 @@ is the one frame in leftImg8bit/SPLIT/CITY. In most cities F is 19; in those wit
 and long sequences (Hamburg, Frankfurt) it runs on, so nothing may rest on the number.
 """
 
+import collections
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -107,6 +108,16 @@ def plan(folder: Path) -> tuple[dict[str, list[Snippet]], list[str]]:
             f"{_LABEL_ENDING}; unpack gtFine_trainvaltest.zip there"
         )
     return splits, bare
+
+
+def groups(splits: dict[str, list[Snippet]]) -> dict[str, list[Snippet]]:
+    """Return the snippets by what a list may call them: SPLIT/CITY or SPLIT/NAME."""
+    found = collections.defaultdict(list)
+    for videos in splits.values():
+        for snippet in videos:
+            for name in (snippet.city, snippet.name):
+                found[f"{snippet.split}/{name}"].append(snippet)
+    return dict(found)
 
 
 def _snippets(folder: Path, split: str, is_clip: bool) -> list[Snippet]:

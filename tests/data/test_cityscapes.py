@@ -120,6 +120,45 @@ def test_sets_a_and_b_are_train_and_val(prepared):
         source.FrameSource(prepared, "C", street.SIZE)
 
 
+def write_lists(folder, **lists):
+    folder.mkdir()
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_lists_of_cities_or_frames_make_other_sets(root, tmp_path):
+    """Part of train may be held out, so that val is seen at the end alone."""
+    lists = write_lists(
+        tmp_path / "lists", A=["train/aachen"], B=[f"train/{LONG}"], C=["val/lindau"]
+    )
+    report = prepare.prepare(root, tmp_path / "out", splits=lists)
+    assert report.frames == {"A": 30, "B": 30, "C": 30}
+    assert report.unlisted == ["train/hamburg (1)"]
+    for split, name in (("A", SHORT), ("B", LONG), ("C", VAL)):
+        frames = source.FrameSource(tmp_path / "out", split, street.SIZE)
+        assert [video.name for video in frames.videos] == [name]
+    assert prepare.prepare(root, tmp_path / "out", splits=lists).reused
+    with pytest.raises(UserError, match="other input files"):
+        prepare.prepare(root, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("lists", "words"),
+    [
+        ({"A": ["train/berlin"]}, "A.txt: line 1: 'train/berlin' is no city and no"),
+        (
+            {"A": ["train/aachen"], "B": ["val/lindau", f"train/{SHORT}"]},
+            f"B.txt: line 2: {SHORT} is listed already in A.txt",
+        ),
+        ({}, "no lists of the splits"),
+    ],
+)
+def test_mistakes_in_lists_are_named(root, tmp_path, lists, words):
+    folder = write_lists(tmp_path / "lists", **lists)
+    assert words in refused(root, tmp_path / "out", splits=folder)
+
+
 def test_annotated_frames_alone_need_no_sequences(tmp_path):
     root = street.write(tmp_path / "cityscapes", PLACES, snippets=False)
     report = prepare.prepare(root, tmp_path / "out")
@@ -336,7 +375,6 @@ def test_the_folder_above_is_told_from_the_right_one(fresh, tmp_path):
         {"image_size": 64},
         {"image_format": "png"},
         {"jpeg_quality": 50},
-        {"splits": "lists"},
         {"verify": "no"},
     ],
 )
