@@ -127,12 +127,28 @@ MODELS = {
     "deeplab-mobilenetv2-imagenet": _imagenet(
         "mobilenet_v2", 2_721_461, "slim, mobilenet_v2_1.0_224"
     ),
+    "deeplab-xception41": Known(
+        _deeplab("xception_41"),
+        deeplab.TABLE,
+        21,
+        28_108_661,
+        "a training of research/deeplab",
+        _APACHE,
+    ),
     "deeplab-xception65": Known(
         _deeplab("xception_65"),
         deeplab.TABLE,
         21,
         41_055_413,
         "DeepLab model zoo, deeplabv3_pascal_train_aug_2018_01_04",
+        _APACHE,
+    ),
+    "deeplab-xception71": Known(
+        _deeplab("xception_71"),
+        deeplab.TABLE,
+        21,
+        43_477_837,
+        "a training of research/deeplab",
         _APACHE,
     ),
     "deeplab-xception41-imagenet": _imagenet(
@@ -160,11 +176,30 @@ MODELS = {
         "a training of research/deeplab",
         _APACHE,
     ),
+    "deeplab-resnet101": Known(
+        _deeplab("resnet_v1_101", aspp_separable=False, decoder_separable=False),
+        deeplab.TABLE,
+        21,
+        59_344_309,
+        "a training of research/deeplab without separable convolutions in the head",
+        _APACHE,
+    ),
+    "deeplab-resnet101-beta": Known(
+        _deeplab("resnet_v1_101_beta"),
+        deeplab.TABLE,
+        21,
+        45_812_037,
+        "a training of research/deeplab",
+        _APACHE,
+    ),
     "deeplab-resnet50-imagenet": _imagenet(
         "resnet_v1_50", 26_692_021, "slim, resnet_v1_50_2016_08_28"
     ),
     "deeplab-resnet50-beta-imagenet": _imagenet(
         "resnet_v1_50_beta", 26_815_797, "DeepLab model zoo, resnet_v1_50_2018_05_04"
+    ),
+    "deeplab-resnet101-imagenet": _imagenet(
+        "resnet_v1_101", 45_684_149, "slim, resnet_v1_101_2016_08_28"
     ),
     "deeplab-resnet101-beta-imagenet": _imagenet(
         "resnet_v1_101_beta", 45_807_925, "DeepLab model zoo, resnet_v1_101_2018_05_04"

@@ -53,7 +53,8 @@ TABLE = Table(
     ),
     skips=(
         Skip("global_step", "the number of finished training steps"),
-        Skip(r".*/(Momentum|RMSProp|RMSProp_1)", "the optimizer's memory"),
+        Skip(r".*/(Momentum|RMSProp(_1)?|Adam(_1)?)", "the optimizer's memory"),
+        Skip(r"(.*/)?beta[12]_power(_\d)?", "the optimizer's memory"),
         Skip(r".*/ExponentialMovingAverage", "means of what is there itself"),
         Skip(r"(xception_\d+|resnet_v1_\d+)/logits/.*", "ImageNet's classifier"),
         Skip(r"MobilenetV2/(Conv_1|Logits)/.*", "ImageNet's classifier"),

@@ -6,7 +6,7 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.ops import convolution
-from jaxseg.pretrained import rules
+from jaxseg.pretrained import deeplab, rules
 from jaxseg.pretrained.readers import entries
 
 TABLE = rules.Table(
@@ -109,3 +109,29 @@ def test_a_dense_layer_is_a_convolution_of_the_whole_map():
     kernel = rules.STEPS["dense_to_conv7"](dense)
     found = convolution.conv(maps, kernel, padding="VALID")
     np.testing.assert_allclose(found[0, 0, 0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("{}/Momentum", "global_step"),
+        ("{}/Adam", "{}/Adam_1", "beta1_power", "beta2_power"),
+        ("{}/RMSProp", "{}/RMSProp_1", "{}/ExponentialMovingAverage"),
+        ("resnet_v1_50/logits/weights", "resnet_v1_50/mean_rgb"),
+    ],
+)
+def test_what_a_training_of_deeplab_leaves_is_left_out_by_name(names):
+    name = "resnet_v1_50/conv1/weights"
+    others = [other.format(name) for other in names]
+    arrays = {name: WEIGHTS} | {other: np.ones(3) for other in others}
+    shapes = {"segmenter": {"params": {"resnet_v1_50": {"conv1": {"kernel": WEIGHTS}}}}}
+    found = rules.convert(checkpoint(**arrays), deeplab.TABLE, shapes)
+    assert found.skipped == tuple(others)
+
+
+def test_an_unknown_memory_of_a_deeplab_is_refused():
+    name = "resnet_v1_50/conv1/weights"
+    arrays = {name: WEIGHTS, f"{name}/Ftrl": WEIGHTS}
+    shapes = {"segmenter": {"params": {"resnet_v1_50": {"conv1": {"kernel": WEIGHTS}}}}}
+    with pytest.raises(UserError, match="no place for .*/Ftrl"):
+        rules.convert(checkpoint(**arrays), deeplab.TABLE, shapes)
