@@ -57,6 +57,12 @@ def get_config(arg: str = "paper"):
         # Where pairs come from: "networks" (on the fly) or "tables" (of a pool).
         "pairs": "networks",
         "pool": 0,  # clips in the pool of tables
+        # How it is computed, the result is the same. "shared" runs networks once for a
+        # pair that trials share, "plain" for every trial.
+        "rollout": "shared",
+        # Memory of a device for deviations that the gradient reads again, GiB; those
+        # without room are computed again.
+        "kept_gib": 2.0,
     }
     config.train = common.train(300, 8, "rmsprop", 1e-3, "constant")
     config.train.save_every = 10

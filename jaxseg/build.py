@@ -94,13 +94,19 @@ def _init(settings: Mapping[str, Any], part: str, rng: PRNGKey) -> Variables:
     frame = jnp.zeros((1, *size, 3))
     if part == "flow":
         return flow_net(settings).init(rng, frame, frame)
-    shape = jax.eval_shape(
-        lambda: flow_net(settings).init_with_output(rng, frame, frame)
-    )
-    deviation = jnp.zeros(shape[0].deviation.shape)
+    deviation = jnp.zeros((1, *deviation_shape(settings)))
     if part == "decision":
         return decision_net(settings).init(rng, deviation)
     return policy_net(settings).init(rng, deviation, jnp.zeros(1), jnp.zeros(1))
+
+
+def deviation_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape (h6, w6, c6) of what F says of a pair."""
+    frame = jnp.zeros((1, *_size(settings["flow"]["input_size"]), 3))
+    found = jax.eval_shape(
+        lambda: flow_net(settings).init_with_output(jax.random.key(0), frame, frame)
+    )
+    return found[0].deviation.shape[1:]
 
 
 def segmenter_net(settings: Mapping[str, Any]) -> segmenter.Segmenter:

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxseg.dynamic.types import Episode, Pair, PairFn, Scheduler
 from jaxseg.types import Array
 
-_SMALL = (1, 2, 4, 8, 12, 16, 24, 32)
-_STEP = 32  # between larger sizes, until a quarter of the size is more
+_FEW = (1, 2, 4, 8, 12, 16, 24)  # where there can be 32 at most
+_MANY = (16, 32, 64, 96)  # then every power of two from 128 on, and half as much more
 
 
 class Sharing(NamedTuple):
@@ -53,12 +53,13 @@ class Distinct(NamedTuple):
 
 def bucket_sizes(limit: int) -> tuple[int, ...]:
     """Return batch sizes up to `limit`, so close that little is computed in vain."""
-    sizes = [size for size in _SMALL if size < limit]
-    size = _SMALL[-1]
+    if limit <= 32:
+        return (*(size for size in _FEW if size < limit), limit)
+    sizes, size = list(_MANY), 128
     while size < limit:
-        sizes.append(size)
-        size += max(_STEP, size // 4 // _STEP * _STEP)
-    return tuple(dict.fromkeys([*sizes, limit]))
+        sizes += [size, size + size // 2]
+        size *= 2
+    return (*(size for size in sizes if size < limit), limit)
 
 
 def pair_limit(num_trials: int, num_episodes: int, num_frames: int) -> int:

@@ -4,6 +4,7 @@ Both functions return what `learning.policy.trainer` wants: a gradient, the froz
 variables it reads, and a function step -> what the units of a mini-batch carry.
 """
 
+import math
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from jaxseg import build, dynamic
 from jaxseg.data import sampling
 from jaxseg.evaluation import tables
-from jaxseg.learning import policy, recipe
+from jaxseg.learning import policy, recipe, shared
 from jaxseg.runtime import progress
 
 
@@ -30,13 +31,23 @@ def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
         images, labels = (np.stack(arrays) for arrays in zip(*clips, strict=True))
         return dynamic.Clip(images, labels)
 
-    gradient = policy.gradient_fn(
-        how,
-        build.pair_fn(settings, scoring),
-        build.policy_fn(settings),
-        episode_fn=episode_fn,
-        each=lambda fn: lambda units: jax.lax.map(fn, units),
-    )
+    pair_fn, policy_fn = build.pair_fn(settings, scoring), build.policy_fn(settings)
+    if group["rollout"] == "shared":
+        gradient = shared.gradient_fn(
+            how,
+            pair_fn,
+            policy_fn,
+            episode_fn=episode_fn,
+            sharing=_sharing(config, settings),
+        )
+    else:
+        gradient = policy.gradient_fn(
+            how,
+            pair_fn,
+            policy_fn,
+            episode_fn=episode_fn,
+            each=lambda fn: lambda units: jax.lax.map(fn, units),
+        )
     networks = {name: model.variables[name] for name in ("segmenter", "flow")}
     return gradient, networks, episodes_fn
 
@@ -53,8 +64,17 @@ def tabled(config, model, settings, frames, how: recipe.Recipe):
         )
         return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
 
-    gradient = policy.gradient_fn(how, dynamic.pooled_pair, build.policy_fn(settings))
+    make = shared.gradient_fn if group["rollout"] == "shared" else policy.gradient_fn
+    gradient = make(how, dynamic.pooled_pair, build.policy_fn(settings))
     return gradient, pool, episodes_fn
+
+
+def _sharing(config, settings) -> dynamic.Sharing:
+    """Return how many deviations of pairs a device keeps for the gradient."""
+    group = config["policy"]
+    shape = build.deviation_shape(settings)
+    rows = int(group["kept_gib"] * 2**30 / (4 * math.prod(shape)))
+    return dynamic.Sharing(kept=rows)
 
 
 def _pool(config, model, frames, scoring) -> dynamic.PairTable:

@@ -17,6 +17,7 @@ _OPTIONS = {
     "key_ratio": ("window", "elapsed", "non_key"),
     "key_distance": ("window", "frames", "clipped"),
     "pairs": ("networks", "tables"),
+    "rollout": ("shared", "plain"),
 }
 
 

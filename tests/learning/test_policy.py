@@ -33,6 +33,7 @@ SETTINGS = {
         "returns": "reward_to_go",
         "baseline": "leave_one_out",
         "pairs": "tables",
+        "rollout": "shared",
         "episodes": 4,
         "episode_length": LENGTH,
         "pool": 4,
