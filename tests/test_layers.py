@@ -13,6 +13,7 @@ LAYERS = (
     ("models", "data", "dynamic", "pretrained"),
     ("build", "model_file", "convert", "evaluation"),
     ("learning",),
+    ("benchmark",),
     ("cli",),
 )
 # Packages of one layer that may not know each other.

@@ -3,17 +3,21 @@
 import argparse
 import csv
 import io
+import json
 import math
 
-HELP = (
-    "time the networks on this machine against their plain forms and other frameworks"
-)
+HELP = "time networks, rollouts and updates on this machine against alternatives"
 DESCRIPTION = """\
-Measure speed as a ratio of programs that are timed in turns in one run:
+Measure speed as a ratio of programs that are timed in turns in one run, after checking
+that they agree. A ratio is the other program's time over jaxseg's: above 1, jaxseg's is
+faster. Those of processor time (CPU) are disturbed less by what else the machine does.
 
-  jaxseg benchmark inference
-
-times every network, batch 1 at its real size with fresh weights, against
+  jaxseg benchmark inference   networks: plain forms, torch, onnxruntime
+  jaxseg benchmark rollout     rollouts: plain, one by one, policies one by one
+  jaxseg benchmark training    the policy's gradient: on decisions, on distinct pairs
+"""
+INFERENCE = """\
+Time every network, batch 1 at its real size with fresh weights, against
 
 plain: the same network with each operation in its obvious form (lax convolutions);
 torch: where torch is installed, eager, in inference mode, images in channels_last;
@@ -25,11 +29,24 @@ faster, with the same weights and input and with batch norm folded into the weig
 All must give jaxseg's result before they are timed; columns of what is not there are
 empty, with the reason below the line.
 
-Ratios are the other program's time over jaxseg's: above 1, jaxseg's is faster. Those of
-processor time (CPU) are disturbed less by what else the machine does.
-
 Takes about twenty minutes on two cores; --networks and --size make it shorter. The file
 of --out is written after every network.
+"""
+ROLLOUT = """\
+Time rollouts that share the work of pairs (last key, frame) between trials against
+
+the plain rollout under vmap, where every trial runs F on every frame to the end: a
+  policy that has learned which frames matter ("late"), one whose trials go their own
+  ways ("late, undecided"), and one at its start, which soon breaks the budget;
+episodes and policies one by one, instead of all at once.
+
+F is FlowNet2-s and the policy the paper's, with drawn weights; frames are drawn too,
+and N's results are there already. Decisions must be equal, rewards to 1e-4. Takes about
+ten minutes on two cores.
+"""
+TRAINING = """\
+Time the policy's gradient at the paper's size (deviations of 9 x 9 x 384): from every
+decision, and from the distinct pairs among them. Both must agree.
 """
 
 
@@ -41,129 +58,152 @@ def add_parser(subparsers) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("inference",), help="what to time")
-    parser.add_argument(
+    whats = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+
+    def add(name, text, repeats):
+        what = whats.add_parser(
+            name,
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        what.add_argument(
+            "--repeats",
+            type=int,
+            default=repeats,
+            help=f"samples a program (default: {repeats})",
+        )
+        return what
+
+    inference = add("inference", INFERENCE, 5)
+    inference.add_argument(
         "--networks",
         metavar="NAME:PART,...",
         help="which networks, as the table names them (default: all); names are those "
         "of `jaxseg convert --list`",
     )
-    parser.add_argument(
+    inference.add_argument(
         "--size",
         type=int,
         default=0,
         metavar="PIXELS",
         help="side of the input in place of each network's own",
     )
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="samples a program (default: 5)"
-    )
-    parser.add_argument("--out", metavar="FILE", help="write the table as CSV too")
+    inference.add_argument("--out", metavar="FILE", help="write the table as CSV too")
+    for name, text, repeats in (("rollout", ROLLOUT, 1), ("training", TRAINING, 3)):
+        what = add(name, text, repeats)
+        _add_sizes(what, name)
+        what.add_argument(
+            "--json", metavar="FILE", help="write the results as lines of JSON too"
+        )
+
+
+def _add_sizes(parser, name) -> None:
+    sizes = {"frames": (60, "of an episode"), "trials": (32, "of an episode")}
+    if name == "rollout":
+        sizes |= {
+            "frames": (120, "of an episode"),
+            "size": (129, "pixels of a side"),
+            "episodes": (4, "of the case folded"),
+            "policies": (8, "of the case population"),
+        }
+    for field, (value, meaning) in sizes.items():
+        parser.add_argument(
+            f"--{field}",
+            type=int,
+            default=value,
+            metavar="N",
+            help=f"{meaning} (default: {value})",
+        )
 
 
 def run(args, rest: list[str]) -> None:
-    """Time what the arguments say and print a line for each network."""
-    from jaxseg.errors import UserError
-    from jaxseg.evaluation import benchmark, speed, workload
+    """Time what the arguments say and print a line for each case."""
+    _check(args)
+    {"inference": _inference, "rollout": _rollout, "training": _training}[args.what](
+        args
+    )
 
-    for name, least in (("repeats", 1), ("size", 0)):
-        if getattr(args, name) < least:
+
+def _check(args) -> None:
+    from jaxseg.errors import UserError
+
+    least = {"repeats": 1, "trials": 1, "episodes": 1, "policies": 1, "frames": 4}
+    least["size"] = 0 if args.what == "inference" else 32
+    for name, lowest in least.items():
+        value = getattr(args, name, lowest)
+        if value < lowest:
             raise UserError(
-                f"--{name} is {getattr(args, name)}; expected {least} or more; "
-                "change it"
+                f"--{name} is {value}; expected {lowest} or more; change it"
             )
+
+
+def _inference(args) -> None:
+    from jaxseg.benchmark import inference, table, workload
+    from jaxseg.evaluation import speed
+
     chosen = workload.NETWORKS
     if args.networks:
         chosen = [tuple(n.partition(":")[::2]) for n in args.networks.split(",")]
     workloads = workload.find(chosen, args.size)
-    hardware, rows = speed.hardware(), []
-    _write(args.out, rows, benchmark.PEERS)
+    hardware, rows, peers = speed.hardware(), [], inference.PEERS
+    _write_table(args.out, rows, table.columns(peers))
     print(f"on {hardware}; batch 1, medians of {args.repeats}")
-    print(_header(benchmark.PEERS))
-    for found in benchmark.inference(workloads, repeats=args.repeats):
-        print(_line(found, benchmark.PEERS), flush=True)
-        rows.append(_row(found, benchmark.PEERS, hardware))
-        _write(args.out, rows, benchmark.PEERS)
+    print(table.header(peers))
+    for found in inference.compare(workloads, repeats=args.repeats):
+        print(table.line(found, peers), flush=True)
+        rows.append(table.row(found, peers, hardware))
+        _write_table(args.out, rows, table.columns(peers))
 
 
-def _header(peers) -> str:
-    """Return the two lines above the table."""
-    others = "".join(f"{name:>8}" for name in ("plain", *peers))
-    width = len(others)
-    groups = (f"{what:>{width}}" for what in ("wall ms", "wall / ours", "CPU / ours"))
-    return (
-        f"{'':<71}{'  '.join(groups)}\n"
-        f"{'network':<38}{'input':>10}{'parameters':>13}{'ours':>10}{others}"
-        f"  {others}  {others}"
+def _rollout(args) -> None:
+    from jaxseg.benchmark import rollout
+
+    sizes = rollout.Sizes(
+        args.size, args.frames, args.trials, args.episodes, args.policies
     )
+    _compare(rollout.compare(sizes, args.repeats), args)
 
 
-def _line(found, peers) -> str:
-    """Return the line of the table for a timing, and why it lacks peers."""
-    others = ("plain", *peers)
-    line = (
-        f"{found.network + ':' + found.part:<38}{_size(found):>10}"
-        f"{found.parameters:>13,}{_milliseconds(found, 'ours', '.1f'):>10}"
+def _training(args) -> None:
+    from jaxseg.benchmark import training
+
+    _compare(training.compare(args.frames, args.trials, args.repeats), args)
+
+
+def _compare(comparisons, args) -> None:
+    """Print comparisons as they come, and write them."""
+    from jaxseg.evaluation import speed
+    from jaxseg.runtime import files
+
+    hardware, lines = speed.hardware(), []
+    if args.json:
+        files.write_atomically(args.json, "")
+    print(f"on {hardware}; medians of {args.repeats}")
+    print(
+        f"{'case':<18}{'against':<36}{'ours s':>9}{'wall ratio':>12}{'CPU ratio':>11}"
+        f"{'compile s':>11}{'difference':>12}"
     )
-    line += "".join(f"{_milliseconds(found, name, '.1f'):>8}" for name in others)
-    for ratio in (found.ratio, found.cpu_ratio):
-        line += "  " + "".join(f"{_number(ratio(name), '.2f'):>8}" for name in others)
-    for name, why in found.missing.items():
-        line += f"\n  without {peers[name].NAME}: {why}"
-    return line
+    for found in comparisons:
+        cpu = "" if math.isnan(found.cpu_ratio) else f"{found.cpu_ratio:.2f}"
+        print(
+            f"{found.case:<18}{found.against:<36}{found.seconds:>9.3f}"
+            f"{found.ratio:>12.2f}{cpu:>11}{found.compile_seconds:>11.1f}"
+            f"{found.difference:>12.1e}"
+        )
+        facts = ", ".join(f"{name} {value:g}" for name, value in found.facts.items())
+        print(f"  {facts}", flush=True)
+        lines.append(json.dumps(found._asdict() | {"hardware": hardware}))
+        if args.json:
+            files.write_atomically(args.json, "\n".join(lines) + "\n")
 
 
-def _columns(peers) -> tuple[str, ...]:
-    """Return the names of the columns of the file."""
-    return (
-        *("network", "part", "input", "parameters", "plain_ms", "ms"),
-        *(f"{name}_ms" for name in peers),
-        *("ratio", "cpu_ratio"),
-        *(f"{name}_{what}" for name in peers for what in ("ratio", "cpu_ratio")),
-        *("compile_s", "difference", "hardware"),
-    )
-
-
-def _row(found, peers, hardware: str) -> dict[str, object]:
-    """Return the cells of `_columns`."""
-    row = {
-        "network": found.network,
-        "part": found.part,
-        "input": _size(found),
-        "parameters": found.parameters,
-        "ms": _milliseconds(found, "ours", ".4g"),
-        "compile_s": f"{found.compile_seconds:.4g}",
-        "difference": f"{found.difference:.2g}",
-        "hardware": hardware,
-    }
-    for name in ("plain", *peers):
-        prefix = "" if name == "plain" else f"{name}_"
-        row[f"{name}_ms"] = _milliseconds(found, name, ".4g")
-        row[f"{prefix}ratio"] = _number(found.ratio(name), ".4g")
-        row[f"{prefix}cpu_ratio"] = _number(found.cpu_ratio(name), ".4g")
-    return row
-
-
-def _write(path, rows, peers) -> None:
+def _write_table(path, rows, columns) -> None:
     """Write the table as it is so far, if there is to be a file."""
     from jaxseg.runtime import files
 
     if path:
         text = io.StringIO()
-        writer = csv.DictWriter(text, _columns(peers), lineterminator="\n")
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         files.write_atomically(path, text.getvalue())
-
-
-def _size(found) -> str:
-    return "x".join(map(str, found.input))
-
-
-def _milliseconds(found, program: str, form: str) -> str:
-    seconds = found.seconds.get(program)
-    return format(1e3 * seconds.wall, form) if seconds else ""
-
-
-def _number(x: float, form: str) -> str:
-    return "" if math.isnan(x) else format(x, form)

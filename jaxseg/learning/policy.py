@@ -88,7 +88,12 @@ def gradient_fn(
         def loss_fn(params):
             def unit_logits(episode_and_trajectory):
                 return trajectory_logits(
-                    pair_fn, policy_fn, params, frozen, *episode_and_trajectory, recipe
+                    pair_fn,
+                    policy_fn,
+                    params,
+                    frozen,
+                    *episode_and_trajectory,
+                    recipe.chunk,
                 )
 
             value, metrics = objective.policy_objective(
@@ -116,12 +121,15 @@ def trajectory_logits(
     frozen: Any,
     episode: Any,
     trajectory: dynamic.Trajectory,
-    recipe: Recipe,
+    chunk: int,
 ) -> Array:
     """Evaluate the policy again on the decisions of trials [k, S], with a gradient.
 
     Observations are recomputed, a few decisions at a time, in the forward and in the
     backward pass, so that memory does not grow with the length of the episode.
+
+    Args:
+      chunk: decisions of all trials that are computed together.
 
     Returns:
       Logits [k, S, 2].
@@ -137,7 +145,7 @@ def trajectory_logits(
 
     rows = (trajectory.key_frame, trajectory.frame, trajectory.expert)
     by_decision = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rows)
-    logits = chunked(jax.checkpoint(jax.vmap(jax.vmap(one))), by_decision, recipe.chunk)
+    logits = chunked(jax.checkpoint(jax.vmap(jax.vmap(one))), by_decision, chunk)
     return jnp.swapaxes(logits, 0, 1)
 
 

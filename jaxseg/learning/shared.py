@@ -100,17 +100,18 @@ def population_gradient_fn(
             rules=recipe.rules,
             how=sharing,
         )
-        back = _Backward(halves, recipe, params, rolled)
         advantages, returns = jax.vmap(
             lambda trials: policy.advantages_of(recipe, trials, axis_name)
         )(rolled.trials)
-        (grads, seen_grads), metrics = back.head(advantages)
-        trunk_grads = back.trunk(
-            seen_grads,
+        grads, metrics = pair_gradients(
+            halves,
+            recipe.terms,
+            params,
+            rolled,
+            advantages,
             lambda *pair: pairs.evaluate(pair_fn, frozen, episodes, *pair).deviation,
             sharing.gradient_batch,
         )
-        grads = jax.tree.map(jnp.add, grads, trunk_grads)
         metrics |= jax.vmap(policy.describe)(rolled.trials, returns)
         metrics["pairs"] = jnp.full(
             len(points.budget), rolled.distinct.count, jnp.float32
@@ -131,11 +132,35 @@ def _trial_rngs(rng: PRNGKey, units: Units) -> PRNGKey:
     return jax.vmap(one)(units.episode_index, units.trials)
 
 
+def pair_gradients(
+    halves: dynamic.Policy,
+    terms: objective.Terms,
+    params: Params,
+    rolled: dynamic.SharedTrajectory,
+    advantages: Array,
+    deviation_fn: Callable[[Array, Array, Array], Any],
+    batch: int,
+) -> tuple[Params, Metrics]:
+    """Return the gradient of minus the objective of P policies, and metrics [P].
+
+    Args:
+      params: [P, ...].
+      advantages: [P, U, k, S].
+      deviation_fn: episodes, key frames, frames [B] -> deviations [B, ...], of pairs
+        whose deviations have not been kept.
+      batch: distinct pairs that go through the trunk together.
+    """
+    back = _Backward(halves, terms, params, rolled)
+    (grads, seen_grads), metrics = back.head(advantages)
+    trunk_grads = back.trunk(seen_grads, deviation_fn, batch)
+    return jax.tree.map(jnp.add, grads, trunk_grads), metrics
+
+
 class _Backward:
     """The gradient in two parts: of what a decision has, then of what a pair has."""
 
-    def __init__(self, halves, recipe, params, rolled: dynamic.SharedTrajectory):
-        self.halves, self.terms = halves, recipe.terms
+    def __init__(self, halves, terms, params, rolled):
+        self.halves, self.terms = halves, terms
         self.params, self.rolled = params, rolled
         self.count = len(rolled.pair)  # P
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxseg import build
+from jaxseg.benchmark import inference, turns, workload
 from jaxseg.cli import main
-from jaxseg.evaluation import benchmark, workload
 from jaxseg.models import parameters
 from jaxseg.ops import forms
 
@@ -55,7 +55,7 @@ def test_both_forms_are_timed_and_agree(capsys, tmp_path, monkeypatch):
     times = float(row["plain_ms"]), float(row["ms"])
     assert float(row["ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
     assert float(row["cpu_ratio"]) > 0
-    assert float(row["difference"]) <= benchmark.TOLERANCE
+    assert float(row["difference"]) <= inference.TOLERANCE
     # FlowNet2-s and a 3 x 3 head for 19 classes on 74 channels.
     assert int(row["parameters"]) == 5_462_306 + (9 * 74 + 1) * 19
     header, line = said.splitlines()[2:4]
@@ -63,17 +63,17 @@ def test_both_forms_are_timed_and_agree(capsys, tmp_path, monkeypatch):
     # Without other frameworks.
     assert "without torch: torch is not installed" in said
     assert "without onnxruntime: onnx and onnxruntime are not installed" in said
-    others = [c for c in row if c.startswith(tuple(benchmark.PEERS))]
-    assert len(others) == 3 * len(benchmark.PEERS)
+    others = [c for c in row if c.startswith(tuple(inference.PEERS))]
+    assert len(others) == 3 * len(inference.PEERS)
     assert {row[c] for c in others} == {""}
 
 
 def test_the_timed_forms_differ():
     (flow,) = workload.find([("dvsnet", "flow")], 64)
     variables = build.shapes(flow.settings, "flow")
-    ours = benchmark.compiled(flow.apply, variables, flow.inputs()).as_text()
+    ours = inference.compiled(flow.apply, variables, flow.inputs()).as_text()
     with forms.plain():
-        plain = benchmark.compiled(flow.apply, variables, flow.inputs()).as_text()
+        plain = inference.compiled(flow.apply, variables, flow.inputs()).as_text()
     # The plain form of upsampling is a convolution of a dilated map.
     assert "lhs_dilate" in plain and "lhs_dilate" not in ours
 
@@ -86,7 +86,7 @@ def test_peers_are_timed_where_they_are_installed(capsys, tmp_path, peer):
     times = float(row[f"{peer}_ms"]), float(row["ms"])
     assert float(row[f"{peer}_ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
     assert float(row[f"{peer}_cpu_ratio"]) > 0
-    assert f"without {benchmark.PEERS[peer].NAME}" not in said
+    assert f"without {inference.PEERS[peer].NAME}" not in said
 
 
 def test_peers_that_disagree_or_lack_an_operation_are_not_timed(
@@ -108,7 +108,7 @@ def test_peers_that_disagree_or_lack_an_operation_are_not_timed(
             raise NotImplementedError("no operation 'cumsum'")
 
     peers = {"first": Wrong, "second": Short}
-    monkeypatch.setattr(benchmark, "PEERS", peers)
+    monkeypatch.setattr(inference, "PEERS", peers)
     said, row = timed(capsys, tmp_path / "b.csv")
     assert "without wrong: its result differs by" in said
     assert "without short: jaxseg has no operation 'cumsum' for short" in said
@@ -119,14 +119,14 @@ def test_peers_that_disagree_or_lack_an_operation_are_not_timed(
 def test_programs_take_turns():
     calls = []
     programs = {name: lambda name=name: calls.append(name) for name in "ab"}
-    seconds = benchmark._run_in_turns(programs, 3)
+    seconds = turns.run(programs, 3)
     assert calls == ["a", "b"] * 3
     assert seconds.keys() == {"a", "b"}
     assert all(x.wall > 0 and x.processor >= 0 for x in seconds.values())
 
 
 def test_forms_that_disagree_are_refused(capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "_difference", lambda *_: float("nan"))
+    monkeypatch.setattr(inference, "_difference", lambda *_: float("nan"))
     code, _, error = run(capsys, *SMALL)
     assert code == 2 and "the forms of dvsnet:flow differ" in error
 
@@ -150,6 +150,11 @@ def test_forms_that_disagree_are_refused(capsys, monkeypatch):
 def test_mistakes_are_named_before_anything_is_timed(
     capsys, monkeypatch, arguments, message
 ):
-    monkeypatch.setattr(benchmark, "compiled", None)
+    monkeypatch.setattr(inference, "compiled", None)
     code, _, error = run(capsys, *arguments)
     assert code == 2 and message in error and error.count("\n") == 1
+
+
+def test_a_result_that_is_no_number_agrees_with_nothing():
+    found = [np.zeros(2), np.array([0.0, np.nan])]
+    assert np.isnan(inference._difference(found, [np.zeros(2), np.zeros(2)]))

@@ -210,7 +210,7 @@ def test_gradient_is_that_of_the_objective_written_out():
 def test_chunks_change_nothing(size):
     rows = (jnp.arange(12.0), jnp.arange(24.0).reshape(12, 2))
     fn = lambda row: row[0][:, None] * row[1]
-    np.testing.assert_allclose(policy._chunked(fn, rows, size), fn(rows))
+    np.testing.assert_allclose(policy.chunked(fn, rows, size), fn(rows))
 
 
 @pytest.mark.parametrize(

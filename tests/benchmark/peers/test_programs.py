@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.evaluation import benchmark
-from jaxseg.evaluation.peers import peer
+from jaxseg.benchmark import inference
+from jaxseg.benchmark.peers import peer
 from jaxseg.models import decision, layers, policy
 from jaxseg.ops import convolution, resize
-from tests.evaluation.peers import small
+from tests.benchmark.peers import small
 
 PACKAGES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
 
@@ -22,7 +22,7 @@ def make(request):
     """Return the program of a framework that is installed."""
     for package in PACKAGES[request.param]:
         pytest.importorskip(package)
-    return benchmark.PEERS[request.param]
+    return inference.PEERS[request.param]
 
 
 def assert_agrees(make, net, *inputs):
@@ -225,7 +225,7 @@ def test_a_framework_that_is_not_there_is_missing(monkeypatch, name):
     monkeypatch.setitem(sys.modules, PACKAGES[name][-1], None)
     x = np.ones(3, np.float32)
     with pytest.raises(peer.Missing, match="not installed"):
-        benchmark.PEERS[name](small.folded(lambda _, x: x + 1, {}, x), (x,))
+        inference.PEERS[name](small.folded(lambda _, x: x + 1, {}, x), (x,))
 
 
 def test_a_framework_without_the_device_of_jax_is_missing(make, monkeypatch):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxseg.evaluation.peers import graph
+from jaxseg.benchmark.peers import graph
 
 
 def reshape(torch: Any, node: graph.Node) -> Callable:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph
-from jaxseg.evaluation.peers.onnx import writer
+from jaxseg.benchmark.peers import graph
+from jaxseg.benchmark.peers.onnx import writer
 
 _LAST = np.iinfo(np.int64).min  # what a slice backwards ends before
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxseg.evaluation.peers import graph, peer
-from jaxseg.evaluation.peers.torch import ops
+from jaxseg.benchmark.peers import graph, peer
+from jaxseg.benchmark.peers.torch import ops
 
 
 class _Step(NamedTuple):

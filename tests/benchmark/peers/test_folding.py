@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxseg.evaluation.peers import graph, images
+from jaxseg.benchmark.peers import graph, images
 from jaxseg.models import fcn, layers
 from jaxseg.ops import resize
-from tests.evaluation.peers import small
+from tests.benchmark.peers import small
 
 
 def test_batch_norm_goes_into_the_weights():

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph, images
-from jaxseg.evaluation.peers.onnx import writer
+from jaxseg.benchmark.peers import graph, images
+from jaxseg.benchmark.peers.onnx import writer
 
 
 def convolve(out: writer.Writer, node: graph.Node) -> None:

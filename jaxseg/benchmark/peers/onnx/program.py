@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg.evaluation.peers import graph, peer
-from jaxseg.evaluation.peers.onnx import ops
+from jaxseg.benchmark.peers import graph, peer
+from jaxseg.benchmark.peers.onnx import ops
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph
+from jaxseg.benchmark.peers import graph
 
 # Their second input is the weights.
 WEIGHTED = ("conv_general_dilated", "linear")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxseg.evaluation.peers import peer
-from jaxseg.evaluation.peers.onnx import axes, ops, program, writer
-from tests.evaluation.peers import small
+from jaxseg.benchmark.peers import peer
+from jaxseg.benchmark.peers.onnx import axes, ops, program, writer
+from tests.benchmark.peers import small
 
 
 def test_axes_of_images_alone_are_laid_otherwise():
@@ -90,7 +90,7 @@ def test_no_image_is_transposed_between_convolutions_of_segmenters(name, tmp_pat
 
 
 # Halving, which Deep Feature Flow's head has, goes through six axes.
-@pytest.mark.parametrize("name", small.FLOWS.keys() - {"Deep Feature Flow"})
+@pytest.mark.parametrize("name", sorted(small.FLOWS.keys() - {"Deep Feature Flow"}))
 def test_no_image_is_transposed_between_convolutions_of_flow(name, tmp_path):
     pair = small.frames(65, 70), small.frames(65, 70)
     assert_nothing_is_transposed(tmp_path, small.FLOWS[name], *pair)

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.benchmark import turns, workload
+from jaxseg.benchmark.peers import folding, graph, peer
+from jaxseg.benchmark.peers.onnx import program as onnx_program
+from jaxseg.benchmark.peers.torch import program as torch_program
 from jaxseg.errors import UserError
-from jaxseg.evaluation import workload
-from jaxseg.evaluation.peers import folding, graph, peer
-from jaxseg.evaluation.peers.onnx import program as onnx_program
-from jaxseg.evaluation.peers.torch import program as torch_program
 from jaxseg.models import parameters
 from jaxseg.ops import forms
 
@@ -28,13 +28,6 @@ PEERS: dict[str, type[peer.Program]] = {
 }
 
 
-class Seconds(NamedTuple):
-    """Medians of a program over the repeats."""
-
-    wall: float
-    processor: float  # NaN off the CPU
-
-
 class Timing(NamedTuple):
     """One network, batch 1."""
 
@@ -42,7 +35,9 @@ class Timing(NamedTuple):
     part: str
     input: tuple[int, int]  # height, width
     parameters: int
-    seconds: Mapping[str, Seconds]  # "ours", "plain" and the peers that were timed
+    seconds: Mapping[
+        str, turns.Seconds
+    ]  # "ours", "plain" and the peers that were timed
     missing: Mapping[str, str]  # the other peers, and why they were not
     compile_seconds: float
     difference: float  # of the forms: largest, relative to the largest value
@@ -59,7 +54,7 @@ class Timing(NamedTuple):
         return self.seconds[program].processor / self.seconds["ours"].processor
 
 
-def inference(
+def compare(
     workloads: Iterable[workload.Workload], *, repeats: int = 5
 ) -> Iterator[Timing]:
     """Time networks one after another.
@@ -99,7 +94,7 @@ def _time(load, repeats) -> Timing:
         part=load.part,
         input=tuple(inputs[0].shape[1:3]),
         parameters=parameters.count_parameters(variables),
-        seconds=_run_in_turns(programs, repeats),
+        seconds=turns.run(programs, repeats),
         missing=missing,
         compile_seconds=spent,
         difference=difference,
@@ -136,26 +131,9 @@ def _agreeing(program, expected):
     return program
 
 
-def _run_in_turns(programs: Mapping[str, Callable], repeats: int) -> dict[str, Seconds]:
-    """Return the medians of every program."""
-    spent = {name: [] for name in programs}
-    for _ in range(repeats):
-        for name, run in programs.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            run()
-            now = time.perf_counter() - wall, time.process_time() - processor
-            spent[name].append(now)
-    on_cpu = jax.default_backend() == "cpu"
-    found = {}
-    for name, samples in spent.items():
-        wall, processor = np.median(samples, axis=0)
-        found[name] = Seconds(float(wall), float(processor if on_cpu else np.nan))
-    return found
-
-
 def _difference(found, expected) -> float:
     worst = 0.0
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         largest = float(jnp.abs(b).max())
-        worst = max(worst, float(jnp.abs(a - b).max()) / (largest or 1.0))
-    return worst
+        worst = np.maximum(worst, float(jnp.abs(a - b).max()) / (largest or 1.0))
+    return float(worst)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph
+from jaxseg.benchmark.peers import graph
 
 _IMAGES = (0, 3, 1, 2)  # the axes of [B, H, W, C] as ONNX has them
 # The first onnxruntime with these is 1.14.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph, images
+from jaxseg.benchmark.peers import graph, images
 
 
 def convolve(torch: Any, node: graph.Node) -> Callable:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph, images
-from jaxseg.evaluation.peers.torch import axes, spatial
+from jaxseg.benchmark.peers import graph, images
+from jaxseg.benchmark.peers.torch import axes, spatial
 
 # By their names in jax and in torch.
 _SIMPLE = {

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from jaxseg.evaluation.peers import folding, graph
+from jaxseg.benchmark.peers import folding, graph
 from jaxseg.models import (
     deeplab_fast,
     deeplab_v2,

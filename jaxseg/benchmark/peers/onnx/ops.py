@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph
-from jaxseg.evaluation.peers.onnx import axes, spatial, writer
+from jaxseg.benchmark.peers import graph
+from jaxseg.benchmark.peers.onnx import axes, spatial, writer
 
 # By their names in jax; they take and give values in any order of axes.
 _SIMPLE = {

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.evaluation.peers import graph
+from jaxseg.benchmark.peers import graph
 
 _IMAGES = (0, 3, 1, 2)  # where batch, channels, height and width are
 

@@ -1,0 +1,115 @@
+"""The policy's gradient on distinct pairs against the one on every decision."""
+
+import functools
+import time
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg import dynamic
+from jaxseg.benchmark import rollout, scene, turns
+from jaxseg.errors import UserError
+from jaxseg.learning import objective, policy, shared
+
+TOLERANCE = 1e-4  # of the largest value of a leaf
+_SHAPE = (9, 9, 384)  # of a deviation at 513 x 513
+
+
+def compare(frames: int, trials: int, repeats: int) -> Iterator[rollout.Comparison]:
+    """Time the gradient of one episode, of a policy early and late.
+
+    Deviations are drawn and lie in memory, so that nothing but the policy is timed.
+
+    Raises:
+      UserError: the gradients do not agree.
+    """
+    given = scene.policy_only(_SHAPE, frames)
+    for habit in (scene.LATE, scene.UNDECIDED, scene.EARLY):
+        yield _compare(given, habit, trials, repeats)
+
+
+def _compare(given, habit, trials, repeats) -> rollout.Comparison:
+    variables = scene.policy_variables(given, habit)
+    table = jax.tree.map(lambda x: x[0], given.episodes)
+    run = functools.partial(
+        dynamic.rollout_population,
+        dynamic.tabled_pair,
+        dynamic.sampled(given.policy),
+        rules=given.rules,
+        how=dynamic.Sharing(kept=None),
+    )
+    stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], variables)
+    params = dynamic.RolloutParams(
+        None, (stacked, jnp.float32(scene.CAP)[None]), jnp.float32(habit.budget)[None]
+    )
+    rolled = jax.jit(run)(params, scene.rngs(0, 1, trials)[None], given.episodes)
+    first = jax.tree.map(lambda x: x[0], rolled.trials)  # [E, K, S]
+    returns = objective.discounted_returns(first.reward, first.valid, 1.0)
+    advantages = returns - objective.leave_one_out(returns)
+    terms = objective.DEFAULT_TERMS
+
+    def ours(params, rolled, advantages):
+        found, _ = shared.pair_gradients(
+            given.policy, terms, params, rolled, advantages[None], None, 128
+        )
+        return jax.tree.map(lambda x: x[0], found)
+
+    def plain(params, trials, table, advantages):
+        def loss(params):
+            logits = policy.trajectory_logits(
+                dynamic.tabled_pair,
+                given.policy,
+                params,
+                None,
+                table,
+                jax.tree.map(lambda x: x[0], trials),
+                16,
+            )
+            value, _ = objective.policy_objective(
+                logits[None], trials.action, advantages, trials.valid, terms
+            )
+            return -value
+
+        return jax.grad(loss)(params)
+
+    begun = time.perf_counter()
+    ours = jax.jit(ours).lower(stacked, rolled, advantages).compile()
+    spent = time.perf_counter() - begun
+    plain = jax.jit(plain).lower(variables, first, table, advantages).compile()
+    run_ours = lambda: jax.block_until_ready(ours(stacked, rolled, advantages))
+    run_plain = lambda: jax.block_until_ready(
+        plain(variables, first, table, advantages)
+    )
+    difference = _check(habit.name, run_ours(), run_plain())
+    seconds = turns.run({"ours": run_ours, "plain": run_plain}, repeats)
+    decisions, distinct = int(first.valid.sum()), int(rolled.distinct.count)
+    return rollout.Comparison(
+        f"gradient, {habit.name}",
+        "every decision",
+        seconds["ours"].wall,
+        seconds["plain"].wall / seconds["ours"].wall,
+        seconds["plain"].processor / seconds["ours"].processor,
+        spent,
+        difference,
+        {
+            "decisions": decisions,
+            "distinct_pairs": distinct,
+            "sharing": decisions / distinct,
+            "plain_seconds": seconds["plain"].wall,
+        },
+    )
+
+
+def _check(case, found, expected) -> float:
+    worst = 0.0
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        largest = float(np.abs(b).max()) or 1.0
+        worst = np.maximum(worst, np.abs(np.subtract(a, b)).max() / largest)
+    if not worst <= TOLERANCE:
+        raise UserError(
+            f"the gradients of the case {case} differ by {worst:.2g} of the largest "
+            f"value; expected at most {TOLERANCE:.0e}; this is a fault of jaxseg"
+        )
+    return float(worst)
