@@ -83,3 +83,20 @@ def test_both_forms_of_deconv_have_the_same_gradients(size):
 
     for one, other in zip(gradients("dot"), gradients("lax"), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (1, 5)])
+def test_the_form_for_loops_has_the_gradients_of_the_plain_one(shape):
+    draw = np.random.default_rng(0)
+    x = jnp.asarray(draw.normal(size=(2, 5, 6, 3)), jnp.float32)
+    kernel = jnp.asarray(draw.normal(size=(*shape, 3, 4)), jnp.float32)
+
+    def value(fn):
+        return lambda x, kernel: jnp.sin(fn(x, kernel)).sum()
+
+    found, expected = (
+        jax.value_and_grad(value(fn), (0, 1))(x, kernel)
+        for fn in (convolution.conv_for_loops, convolution.conv)
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
