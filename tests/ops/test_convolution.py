@@ -85,10 +85,13 @@ def test_both_forms_of_deconv_have_the_same_gradients(size):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (1, 5)])
-def test_the_form_for_loops_has_the_gradients_of_the_plain_one(shape):
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((3, 3), (5, 6)), ((1, 5), (5, 6)), ((5, 5), (2, 1)), ((3, 3), (1, 1))],
+)
+def test_the_form_for_loops_has_the_gradients_of_the_plain_one(shape, size):
     draw = np.random.default_rng(0)
-    x = jnp.asarray(draw.normal(size=(2, 5, 6, 3)), jnp.float32)
+    x = jnp.asarray(draw.normal(size=(2, *size, 3)), jnp.float32)
     kernel = jnp.asarray(draw.normal(size=(*shape, 3, 4)), jnp.float32)
 
     def value(fn):
