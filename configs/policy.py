@@ -57,8 +57,8 @@ def get_config(arg: str = "paper"):
         # Where pairs come from: "networks" (on the fly) or "tables" (of a pool).
         "pairs": "networks",
         "pool": 0,  # clips in the pool of tables
-        # How it is computed, the result is the same. "shared" runs networks once for a
-        # pair that trials share, "plain" for every trial.
+        # How it is computed; results are the same up to rounding. "shared" runs
+        # networks once for a pair that trials share, "plain" for every trial.
         "rollout": "shared",
         # Memory of a device for deviations that the gradient reads again, GiB; those
         # without room are computed again.

@@ -5,12 +5,10 @@ and input, must agree before they are timed, and are timed in turns, so that wha
 the machine does falls on all.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.benchmark import turns, workload
@@ -72,13 +70,11 @@ def compare(
 
 def _time(load, repeats) -> Timing:
     variables, inputs = load.variables(), load.inputs()
-    begun = time.perf_counter()
-    ours = compiled(load.apply, variables, inputs)
-    spent = time.perf_counter() - begun
+    ours, spent = turns.compiled(load.apply, variables, *inputs)
     with forms.plain():
-        plain = compiled(load.apply, variables, inputs)
+        plain, _ = turns.compiled(load.apply, variables, *inputs)
     expected = plain(variables, *inputs)
-    difference = _difference(ours(variables, *inputs), expected)
+    difference = turns.difference(ours(variables, *inputs), expected)
     if not difference <= TOLERANCE:
         raise UserError(
             f"the forms of {load} differ by {difference:.2g} of the largest value; "
@@ -101,12 +97,6 @@ def _time(load, repeats) -> Timing:
     )
 
 
-def compiled(apply: Callable, variables, inputs) -> Callable:
-    """Compile `apply(variables, *inputs)` in the form that holds now."""
-    # A function of its own, so that no trace of another form is found.
-    return jax.jit(lambda *x: apply(*x)).lower(variables, *inputs).compile()
-
-
 def _peers(load, variables, inputs, expected):
     """Return the programs of the peers, and of the others why there is none."""
     found, missing, folded = {}, {}, None
@@ -123,17 +113,9 @@ def _peers(load, variables, inputs, expected):
 
 
 def _agreeing(program, expected):
-    difference = _difference(program.arrays(), jax.tree.leaves(expected))
+    difference = turns.difference(program.arrays(), jax.tree.leaves(expected))
     if not difference <= TOLERANCE:
         raise peer.Missing(
             f"its result differs by {difference:.2g} of the largest value"
         )
     return program
-
-
-def _difference(found, expected) -> float:
-    worst = 0.0
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        largest = float(jnp.abs(b).max())
-        worst = np.maximum(worst, float(jnp.abs(a - b).max()) / (largest or 1.0))
-    return float(worst)

@@ -12,17 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build, dynamic
+from jaxseg.benchmark import workload
 from jaxseg.types import PRNGKey
 
 CLASSES = 5
 CAP = 0.994  # 1 - eta / 10
 WINDOW = 90
-_POLICY = {
-    "conv_channels": 96,
-    "hidden": (1024, 1024, 128),
-    "key_bias": 0.0,
-    "action_scale": 1.0,
-}
 _HALF = np.array([-0.5, 0.5], np.float32)
 
 
@@ -77,7 +72,7 @@ def make(size: int, frames: int, episodes: int, seed: int = 0) -> Scene:
             "border": "clamp",
             "input_size": size,
         },
-        "policy": _POLICY,
+        "policy": workload.PAPER_POLICY,
     }
     variables = {"flow": build.init(settings, "flow", seed)}
     made = [
@@ -101,7 +96,7 @@ def policy_only(shape: tuple[int, int, int], frames: int, seed: int = 0) -> Scen
     Args:
       shape: of a deviation, (h6, w6, c6).
     """
-    settings = {"policy": _POLICY}
+    settings = {"policy": workload.PAPER_POLICY}
     draw = np.random.default_rng(seed)
     pairs = frames * (frames - 1) // 2
     table = dynamic.PairTable(
@@ -120,10 +115,15 @@ def policy_only(shape: tuple[int, int, int], frames: int, seed: int = 0) -> Scen
     )
 
 
-def policy_variables(scene: Scene, habit: Habit, seed: int = 0) -> dict[str, Any]:
+def policy_variables(
+    scene: Scene, habit: Habit, seed: int = 0, lean_seed: int = 0
+) -> dict[str, Any]:
     """Return a policy with drawn weights that has a habit, whatever it sees.
 
     What it sees still goes through all of its layers.
+
+    Args:
+      lean_seed: of the frames that it leans to.
     """
     module = build.policy_net(scene.settings)
     deviation, number = jnp.zeros((1, *scene.deviation)), jnp.zeros(1)
@@ -132,7 +132,7 @@ def policy_variables(scene: Scene, habit: Habit, seed: int = 0) -> dict[str, Any
     last["kernel"] = (1e-6 * last["kernel"]).at[-2].set(-habit.restraint * _HALF)
     last["bias"] = habit.offset * _HALF
     frames = scene.episodes.key_scores.shape[1]
-    lean = np.random.default_rng(0).normal(0.0, habit.lean, frames)
+    lean = np.random.default_rng(lean_seed).normal(0.0, habit.lean, frames)
     return {"net": net, "lean": jnp.asarray(lean, jnp.float32)}
 
 

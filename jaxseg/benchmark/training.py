@@ -1,15 +1,13 @@
 """The policy's gradient on distinct pairs against the one on every decision."""
 
 import functools
-import time
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxseg import dynamic
-from jaxseg.benchmark import rollout, scene, turns
+from jaxseg.benchmark import scene, turns
 from jaxseg.errors import UserError
 from jaxseg.learning import objective, policy, shared
 
@@ -17,10 +15,11 @@ TOLERANCE = 1e-4  # of the largest value of a leaf
 _SHAPE = (9, 9, 384)  # of a deviation at 513 x 513
 
 
-def compare(frames: int, trials: int, repeats: int) -> Iterator[rollout.Comparison]:
+def compare(frames: int, trials: int, repeats: int) -> Iterator[turns.Comparison]:
     """Time the gradient of one episode, of a policy early and late.
 
-    Deviations are drawn and lie in memory, so that nothing but the policy is timed.
+    Deviations are drawn, and both read them from the same table, so that nothing but
+    the policy is timed.
 
     Raises:
       UserError: the gradients do not agree.
@@ -30,7 +29,7 @@ def compare(frames: int, trials: int, repeats: int) -> Iterator[rollout.Comparis
         yield _compare(given, habit, trials, repeats)
 
 
-def _compare(given, habit, trials, repeats) -> rollout.Comparison:
+def _compare(given, habit, trials, repeats) -> turns.Comparison:
     variables = scene.policy_variables(given, habit)
     table = jax.tree.map(lambda x: x[0], given.episodes)
     run = functools.partial(
@@ -38,7 +37,7 @@ def _compare(given, habit, trials, repeats) -> rollout.Comparison:
         dynamic.tabled_pair,
         dynamic.sampled(given.policy),
         rules=given.rules,
-        how=dynamic.Sharing(kept=None),
+        how=dynamic.Sharing(keep_seen=True),
     )
     stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], variables)
     params = dynamic.RolloutParams(
@@ -50,13 +49,17 @@ def _compare(given, habit, trials, repeats) -> rollout.Comparison:
     advantages = returns - objective.leave_one_out(returns)
     terms = objective.DEFAULT_TERMS
 
-    def ours(params, rolled, advantages):
+    def ours(params, rolled, advantages, table):
+        def deviation(_, key_frames, frames):
+            read = jax.vmap(dynamic.tabled_pair, (None, None, 0, 0))
+            return read(None, table, key_frames, frames).deviation
+
         found, _ = shared.pair_gradients(
-            given.policy, terms, params, rolled, advantages[None], None, 128
+            given.policy, terms, params, rolled, advantages[None], deviation, 128
         )
         return jax.tree.map(lambda x: x[0], found)
 
-    def plain(params, trials, table, advantages):
+    def plain(params, trials, advantages, table):
         def loss(params):
             logits = policy.trajectory_logits(
                 dynamic.tabled_pair,
@@ -74,26 +77,25 @@ def _compare(given, habit, trials, repeats) -> rollout.Comparison:
 
         return jax.grad(loss)(params)
 
-    begun = time.perf_counter()
-    ours = jax.jit(ours).lower(stacked, rolled, advantages).compile()
-    spent = time.perf_counter() - begun
-    plain = jax.jit(plain).lower(variables, first, table, advantages).compile()
-    run_ours = lambda: jax.block_until_ready(ours(stacked, rolled, advantages))
+    ours, spent = turns.compiled(ours, stacked, rolled, advantages, table)
+    plain, _ = turns.compiled(plain, variables, first, advantages, table)
+    run_ours = lambda: jax.block_until_ready(ours(stacked, rolled, advantages, table))
     run_plain = lambda: jax.block_until_ready(
-        plain(variables, first, table, advantages)
+        plain(variables, first, advantages, table)
     )
     difference = _check(habit.name, run_ours(), run_plain())
     seconds = turns.run({"ours": run_ours, "plain": run_plain}, repeats)
     decisions, distinct = int(first.valid.sum()), int(rolled.distinct.count)
-    return rollout.Comparison(
+    return turns.compare(
         f"gradient, {habit.name}",
         "every decision",
-        seconds["ours"].wall,
-        seconds["plain"].wall / seconds["ours"].wall,
-        seconds["plain"].processor / seconds["ours"].processor,
+        seconds["ours"],
+        seconds["plain"],
         spent,
         difference,
         {
+            "frames": len(table.key_scores),
+            "trials": trials,
             "decisions": decisions,
             "distinct_pairs": distinct,
             "sharing": decisions / distinct,
@@ -103,13 +105,11 @@ def _compare(given, habit, trials, repeats) -> rollout.Comparison:
 
 
 def _check(case, found, expected) -> float:
-    worst = 0.0
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        largest = float(np.abs(b).max()) or 1.0
-        worst = np.maximum(worst, np.abs(np.subtract(a, b)).max() / largest)
-    if not worst <= TOLERANCE:
+    difference = turns.difference(found, expected)
+    if not difference <= TOLERANCE:
         raise UserError(
-            f"the gradients of the case {case} differ by {worst:.2g} of the largest "
-            f"value; expected at most {TOLERANCE:.0e}; this is a fault of jaxseg"
+            f"the gradients of the case {case} differ by {difference:.2g} of the "
+            f"largest value; expected at most {TOLERANCE:.0e}; this is a fault of "
+            "jaxseg"
         )
-    return float(worst)
+    return difference

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,19 +15,52 @@ class Seconds(NamedTuple):
     processor: float  # NaN off the CPU
 
 
+class Comparison(NamedTuple):
+    """A program of ours against another that does the same."""
+
+    case: str
+    against: str
+    seconds: float  # ours, wall
+    ratio: float  # of the other's wall time to ours
+    cpu_ratio: float  # of processor time, NaN off the CPU
+    compile_seconds: float  # ours
+    difference: float  # largest of the results
+    facts: dict[str, float]
+
+
+def compiled(fn: Callable, *arguments) -> tuple[Any, float]:
+    """Compile `fn(*arguments)` as it is now; return the program and the seconds."""
+    begun = time.perf_counter()
+    # A function of its own, so that no trace of another form is found.
+    program = jax.jit(lambda *x: fn(*x)).lower(*arguments).compile()
+    return program, time.perf_counter() - begun
+
+
+def difference(found: Any, expected: Any) -> float:
+    """Return the largest difference of two trees, each leaf's largest value as 1."""
+    worst = 0.0
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        largest = float(np.abs(b).max()) or 1.0
+        # np.maximum hands on what is no number, max() would not.
+        worst = np.maximum(worst, np.abs(np.subtract(a, b)).max() / largest)
+    return float(worst)
+
+
 def run(
     programs: Mapping[str, Callable[[], object]], repeats: int
 ) -> dict[str, Seconds]:
     """Run every program `repeats` times, one after another, and time it.
 
+    Every other time the order is turned round.
+
     Args:
-      programs: each waits for its results.
+      programs: each waits for its results, and has run before.
     """
     spent = {name: [] for name in programs}
-    for _ in range(repeats):
-        for name, program in programs.items():
+    for turn in range(repeats):
+        for name in list(programs)[:: -1 if turn % 2 else 1]:
             wall, processor = time.perf_counter(), time.process_time()
-            program()
+            programs[name]()
             now = time.perf_counter() - wall, time.process_time() - processor
             spent[name].append(now)
     on_cpu = jax.default_backend() == "cpu"
@@ -36,3 +69,25 @@ def run(
         wall, processor = np.median(samples, axis=0)
         found[name] = Seconds(float(wall), float(processor if on_cpu else np.nan))
     return found
+
+
+def compare(
+    case: str,
+    against: str,
+    ours: Seconds,
+    other: Seconds,
+    compile_seconds: float,
+    difference: float,
+    facts: dict[str, float],
+) -> Comparison:
+    """Return the ratios of two timed programs."""
+    return Comparison(
+        case,
+        against,
+        ours.wall,
+        other.wall / ours.wall,
+        other.processor / ours.processor,
+        compile_seconds,
+        difference,
+        facts,
+    )

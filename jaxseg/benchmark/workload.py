@@ -32,15 +32,16 @@ NETWORKS = (
     ("flownet2-s-tf", "flow"),
     ("paper", "policy"),
 )
+PAPER_POLICY = {
+    "conv_channels": 96,
+    "hidden": (1024, 1024, 128),
+    "key_bias": 0.0,
+    "action_scale": 1.0,
+}
 _PAPER = {
     # Its deviation is what the policy reads, 9 x 9 x 384.
     "flow": {"base_channels": 24, "border": "clamp", "input_size": 513},
-    "policy": {
-        "conv_channels": 96,
-        "hidden": (1024, 1024, 128),
-        "key_bias": 0.0,
-        "action_scale": 1.0,
-    },
+    "policy": PAPER_POLICY,
 }
 
 

@@ -131,7 +131,7 @@ class _Run:
     def __init__(self, pair_fn, scheduler, params, rngs, episodes, rules, how):
         self.pair_fn, self.scheduler, self.params = pair_fn, scheduler, params
         self.rngs, self.episodes, self.rules = rngs, episodes, rules
-        self.score_batch = how.score_batch
+        self.how = how
         self.shape = rngs.shape  # P, E, K
         num_episodes, self.num_frames = episodes.key_scores.shape
         at_once = min(rngs.size, num_episodes * (self.num_frames - 1))
@@ -140,7 +140,6 @@ class _Run:
             self.buckets = (*self.buckets, at_once)
         self.most = self.buckets[-1]
         self.limit = sharing.pair_limit(rngs.size, num_episodes, self.num_frames)
-        self.kept = self.limit if how.kept is None else min(how.kept, self.limit)
 
     def start(self) -> _Carry:
         states = self._broadcast(environment.reset(self.rules))
@@ -184,6 +183,7 @@ class _Run:
             seen,
             deviation,
             count,
+            count,
         )
         moved, memory, rows = self._decide(carry, seen, row)
         return _Carry(
@@ -197,18 +197,18 @@ class _Run:
                 carry.rows,
                 rows,
             ),
-            sharing.append(carry.distinct, batch, self.kept),
+            sharing.append(carry.distinct, batch),
         )
 
     def finish(self, carry: _Carry) -> SharedTrajectory:
         """Return the trajectories, with the rewards of the keys."""
         rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 3), carry.rows)
-        distinct = sharing.cut(carry.distinct, self.limit, self.kept)
+        distinct = sharing.cut(carry.distinct, self.limit)
         needed = jnp.zeros(self.limit, bool)
         needed = needed.at[jnp.where(rows.paid, rows.pair, self.limit)].set(
             True, mode="drop"
         )
-        scores = sharing.scores(self._pairs, distinct, needed, self.score_batch)
+        scores = sharing.scores(self._pairs, distinct, needed, self.how.score_batch)
         key_scores = self.episodes.key_scores[:, None, 1:]
         gains = key_scores - scores[rows.pair]
         trials = Trajectory(
@@ -295,7 +295,7 @@ class _Run:
         slots = jax.ShapeDtypeStruct((self.most,), jnp.int32)
         frame = jax.ShapeDtypeStruct((), jnp.int32)
         shapes = jax.eval_shape(self._look, slots, frame)
-        return sharing.no_pairs(*shapes, self.limit, self.kept)
+        return sharing.no_pairs(*shapes, self.limit, self.how)
 
     def _pairs(self, episode, key_frame, frame):
         return sharing.evaluate(

@@ -17,16 +17,25 @@ from jaxseg.dynamic.types import Episode, Pair, PairFn, Scheduler
 from jaxseg.types import Array
 
 _FEW = (1, 2, 4, 8, 12, 16, 24)  # where there can be 32 at most
-_MANY = (16, 32, 64, 96)  # then every power of two from 128 on, and half as much more
+_MANY = (
+    4,
+    8,
+    16,
+    32,
+    64,
+    96,
+)  # then every power of two from 128 on, and half as much more
 
 
 class Sharing(NamedTuple):
-    """How shared pairs are evaluated (static; no result depends on it)."""
+    """How shared pairs are evaluated (static); it changes results by rounding alone."""
 
     # Sizes of the batches of distinct pairs, ascending; each is compiled. Empty chooses
     # them by the largest number of pairs that a frame can have.
     buckets: tuple[int, ...] = ()
-    # How many deviations to keep for a gradient; None keeps all that there can be.
+    # Keep what is seen of every pair, for a gradient.
+    keep_seen: bool = False
+    # Room for deviations, for a gradient; None is room for all that there can be.
     kept: int | None = 0
     # Pairs whose U_a0 is computed together.
     score_batch: int = 32
@@ -46,9 +55,11 @@ class Distinct(NamedTuple):
     episode: Array  # [M] int32
     key_frame: Array  # [M] int32
     frame: Array  # [M] int32
-    seen: Any  # [P, M, ...] what each policy's `look` makes of a pair
-    deviation: Any  # [kept, ...] of the first pairs
+    # [P, M, ...] what each policy's `look` makes of a pair; None where not kept
+    seen: Any
+    deviation: Any  # [kept, ...] of the first `stored` pairs; None without room
     count: Array  # [] int32
+    stored: Array  # [] int32
 
 
 def bucket_sizes(limit: int) -> tuple[int, ...]:
@@ -165,61 +176,69 @@ def look_all(scheduler: Scheduler, params: Any, deviation: Any, count: int) -> A
     return over_policies(one, count)(params)
 
 
-def no_pairs(deviation: Any, seen: Any, limit: int, kept: int) -> Distinct:
-    """Return a list without pairs, with room for a batch more than its slots.
+def no_pairs(deviation: Any, seen: Any, limit: int, how: Sharing) -> Distinct:
+    """Return a list without pairs, with room for a batch more than M slots.
 
     Args:
       deviation, seen: shapes of a batch, [B, ...] and [P, B, ...].
-      limit: slots M.
-      kept: deviations that are kept.
+      limit: M.
     """
     batch = len(jax.tree.leaves(deviation)[0])
-    empty = jnp.zeros(limit + batch, jnp.int32)
-    room = kept + batch if kept else 0
+    room = limit + batch
+    kept = room if how.kept is None else min(how.kept, room)
+    empty, none = jnp.zeros(room, jnp.int32), jnp.int32(0)
 
     def seen_room(x):
-        return jnp.zeros((x.shape[0], limit + batch, *x.shape[2:]), x.dtype)
+        return jnp.zeros((x.shape[0], room, *x.shape[2:]), x.dtype)
+
+    def deviation_room(x):
+        return jnp.zeros((kept, *x.shape[1:]), x.dtype)
 
     return Distinct(
         empty,
         empty,
         empty,
-        jax.tree.map(seen_room, seen),
-        jax.tree.map(lambda x: jnp.zeros((room, *x.shape[1:]), x.dtype), deviation),
-        jnp.int32(0),
+        jax.tree.map(seen_room, seen) if how.keep_seen else None,
+        jax.tree.map(deviation_room, deviation) if kept >= batch else None,
+        none,
+        none,
     )
 
 
-def append(pairs: Distinct, new: Distinct, kept: int) -> Distinct:
+def append(pairs: Distinct, new: Distinct) -> Distinct:
     """Append the first `new.count` of a batch of pairs; the rest is overwritten."""
+    at, batch = pairs.count, len(new.frame)
 
-    def put(at, axis):
-        return lambda x, batch: jax.lax.dynamic_update_slice_in_dim(
-            x, batch.astype(x.dtype), at, axis
+    def put(axis):
+        return lambda x, rows: jax.lax.dynamic_update_slice_in_dim(x, rows, at, axis)
+
+    seen, deviation, stored = pairs.seen, pairs.deviation, pairs.stored
+    if seen is not None:
+        seen = jax.tree.map(put(1), seen, new.seen)
+    if deviation is not None:
+        fits = at + batch <= len(jax.tree.leaves(deviation)[0])
+        # What finds no room is written over what is there already.
+        keep = lambda x, rows: put(0)(
+            x, jnp.where(fits, rows, jax.lax.dynamic_slice_in_dim(x, at, batch))
         )
-
-    at, deviation = pairs.count, pairs.deviation
-    if kept:
-        # What finds no room lands in the slots that are cut off in the end.
-        keep = put(jnp.minimum(at, kept), 0)
         deviation = jax.tree.map(keep, deviation, new.deviation)
+        stored = jnp.where(fits, at + new.count, stored)
     return Distinct(
-        put(at, 0)(pairs.episode, new.episode),
-        put(at, 0)(pairs.key_frame, new.key_frame),
-        put(at, 0)(pairs.frame, new.frame),
-        jax.tree.map(put(at, 1), pairs.seen, new.seen),
+        *(put(0)(x, rows) for x, rows in zip(pairs[:3], new[:3])),
+        seen,
         deviation,
         at + new.count,
+        stored,
     )
 
 
-def cut(pairs: Distinct, limit: int, kept: int) -> Distinct:
-    """Take the room for a batch more off a list."""
-    return Distinct(
-        *(x[:limit] for x in pairs[:3]),
-        jax.tree.map(lambda x: x[:, :limit], pairs.seen),
-        jax.tree.map(lambda x: x[:kept], pairs.deviation),
-        pairs.count,
+def cut(pairs: Distinct, limit: int) -> Distinct:
+    """Take the room for a batch more off a list of M slots."""
+    return pairs._replace(
+        episode=pairs.episode[:limit],
+        key_frame=pairs.key_frame[:limit],
+        frame=pairs.frame[:limit],
+        seen=jax.tree.map(lambda x: x[:, :limit], pairs.seen),
     )
 
 

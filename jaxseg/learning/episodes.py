@@ -38,7 +38,7 @@ def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
             pair_fn,
             policy_fn,
             episode_fn=episode_fn,
-            sharing=_sharing(config, settings),
+            how=_sharing(config, settings),
         )
     else:
         gradient = policy.gradient_fn(

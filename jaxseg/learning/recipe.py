@@ -83,6 +83,11 @@ def _check(p: dict[str, Any]) -> None:
                 f"policy.{name} is {p[name]}; expected {lowest} or more; change "
                 f"--config.policy.{name}"
             )
+    if p["kept_gib"] < 0:
+        raise UserError(
+            f"policy.kept_gib is {p['kept_gib']}; expected 0 or more; change "
+            "--config.policy.kept_gib"
+        )
     for name, low in (("action_cap", 0.5), ("discount", 0.0)):
         if not low <= p[name] <= 1.0:
             raise UserError(

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg import dynamic
-from jaxseg.dynamic import sharing as pairs
+from jaxseg.dynamic import sharing
 from jaxseg.learning import objective, policy
 from jaxseg.learning.recipe import Recipe
 from jaxseg.learning.units import Units
@@ -36,7 +36,7 @@ def gradient_fn(
     policy_fn: dynamic.PolicyFn,
     *,
     episode_fn: policy.EpisodeFn = lambda frozen, episode: episode,
-    sharing: dynamic.Sharing = dynamic.DEFAULT_SHARING,
+    how: dynamic.Sharing = dynamic.DEFAULT_SHARING,
     axis_name: str | None = parallel.AXIS,
 ) -> Callable[[Params, Any, Units, PRNGKey], tuple[Params, Metrics]]:
     """Return the per-device function of one policy; see `policy.gradient_fn`.
@@ -51,7 +51,7 @@ def gradient_fn(
         pair_fn,
         policy_fn,
         episode_fn=episode_fn,
-        sharing=sharing,
+        how=how,
         axis_name=axis_name,
     )
 
@@ -69,7 +69,7 @@ def population_gradient_fn(
     policy_fn: dynamic.PolicyFn,
     *,
     episode_fn: policy.EpisodeFn = lambda frozen, episode: episode,
-    sharing: dynamic.Sharing = dynamic.DEFAULT_SHARING,
+    how: dynamic.Sharing = dynamic.DEFAULT_SHARING,
     axis_name: str | None = parallel.AXIS,
 ) -> Callable[[Params, Any, Units, PRNGKey], tuple[Params, Metrics]]:
     """Return the per-device function of P policies on the same episodes.
@@ -78,7 +78,7 @@ def population_gradient_fn(
       recipe: of all; `eta` and `action_cap` are those of the points instead.
       pair_fn, policy_fn, episode_fn: as for `policy.gradient_fn`; a `dynamic.Policy`
         shares its trunk.
-      sharing: how to compute.
+      how: how to compute.
       axis_name: of the devices; None on one device without pmap.
 
     Returns:
@@ -98,7 +98,7 @@ def population_gradient_fn(
             jax.vmap(lambda rng: _trial_rngs(rng, units))(rngs),
             episodes,
             rules=recipe.rules,
-            how=sharing,
+            how=how._replace(keep_seen=True),
         )
         advantages, returns = jax.vmap(
             lambda trials: policy.advantages_of(recipe, trials, axis_name)
@@ -109,8 +109,8 @@ def population_gradient_fn(
             params,
             rolled,
             advantages,
-            lambda *pair: pairs.evaluate(pair_fn, frozen, episodes, *pair).deviation,
-            sharing.gradient_batch,
+            lambda *pair: sharing.evaluate(pair_fn, frozen, episodes, *pair).deviation,
+            how.gradient_batch,
         )
         metrics |= jax.vmap(policy.describe)(rolled.trials, returns)
         metrics["pairs"] = jnp.full(
@@ -168,7 +168,7 @@ class _Backward:
         """Return gradients by the parameters and by what is seen of each pair."""
 
         def loss_fn(params, seen):
-            logits = pairs.over_policies(self._logits, self.count)(
+            logits = sharing.over_policies(self._logits, self.count)(
                 params, seen, self.rolled.trials, self.rolled.pair
             )
 
@@ -210,33 +210,19 @@ class _Backward:
         distinct = self.rolled.distinct
         limit = len(distinct.frame)
         batch = min(batch, limit)
-        kept = len(jax.tree.leaves(distinct.deviation)[0])
-
-        def take(tree, begun, axis=0):
-            # Rows are counted from the end where the last batch does not fit, so the
-            # ones before it would be added twice.
-            return jax.tree.map(
-                lambda x: jax.lax.dynamic_slice_in_dim(x, begun, batch, axis), tree
-            )
 
         def deviations(begun):
-            fresh = lambda: deviation_fn(*take(distinct[:3], begun))
-            if kept < batch:
+            rows = lambda x: jax.lax.dynamic_slice_in_dim(x, begun, batch)
+            fresh = lambda: deviation_fn(*map(rows, distinct[:3]))
+            kept = distinct.deviation
+            if kept is None or len(jax.tree.leaves(kept)[0]) < batch:
                 return fresh()
-            stored = lambda: jax.tree.map(
-                lambda x: (
-                    x.astype(jnp.float32)
-                    if jnp.issubdtype(x.dtype, jnp.floating)
-                    else x
-                ),
-                take(distinct.deviation, begun),
-            )
-            if kept == limit:
-                return stored()
-            return jax.lax.cond(begun + batch <= kept, stored, fresh)
+            stored = lambda: jax.tree.map(rows, kept)
+            return jax.lax.cond(begun + batch <= distinct.stored, stored, fresh)
 
         def add(carry):
             begun, total = carry
+            # A last batch that does not fit begins earlier, and counts what is new.
             start = jnp.minimum(begun, limit - batch)
             is_new = start + jnp.arange(batch) >= begun
 
@@ -250,7 +236,7 @@ class _Backward:
                 def one(params):
                     return jax.vmap(self.halves.trunk, (None, 0))(params, deviation)
 
-                return pairs.over_policies(one, self.count)(params)
+                return sharing.over_policies(one, self.count)(params)
 
             _, back = jax.vjp(seen, self.params)
             (found,) = back(jax.tree.map(cotangent, seen_grads))

@@ -36,8 +36,7 @@ class Conv(nn.Module):
     """Convolve with a square kernel.
 
     `padding` is that of TensorFlow ("SAME") or the number of zeros on each side; None
-    means (kernel_size - 1) / 2. `for_loops` is for layers that are trained inside a
-    loop, of odd kernels and stride 1.
+    means (kernel_size - 1) / 2.
     """
 
     features: int
@@ -48,26 +47,37 @@ class Conv(nn.Module):
     rate: int = 1
     kernel_init: Initializer = he_init
     bias_init: Initializer = nn.initializers.zeros
-    for_loops: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        x = self._convolve(x, kernel)
-        if self.use_bias:
-            x = x + self.param("bias", self.bias_init, (self.features,))
-        return x
-
-    def _convolve(self, x, kernel):
-        if self.for_loops:
-            return convolution.conv_for_loops(x, kernel)
         padding = self.padding
         if padding is None:
             padding = (self.kernel_size - 1) // 2
         if isinstance(padding, int):
             padding = ((padding, padding),) * 2
-        return convolution.conv(x, kernel, self.stride, padding, self.rate)
+        x = convolution.conv(x, kernel, self.stride, padding, self.rate)
+        if self.use_bias:
+            x = x + self.param("bias", self.bias_init, (self.features,))
+        return x
+
+
+class ConvForLoops(nn.Module):
+    """Convolve with an odd, square kernel; for what is trained inside a loop.
+
+    See `convolution.conv_for_loops`.
+    """
+
+    features: int
+    kernel_size: int = 3
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", he_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return convolution.conv_for_loops(x, kernel) + bias
 
 
 class Deconv(nn.Module):

@@ -28,7 +28,7 @@ class PolicyNet(nn.Module):
     action_scale: float = 1.0
 
     def setup(self):
-        self.conv = layers.Conv(self.conv_channels, for_loops=True, name="Conv0")
+        self.conv = layers.ConvForLoops(self.conv_channels, name="Conv0")
         self.dense = [
             nn.Dense(
                 features,

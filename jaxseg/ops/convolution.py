@@ -3,7 +3,6 @@
 B examples, H x W pixels, I input and O output channels.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -47,45 +46,21 @@ def conv(
 def conv_for_loops(x: Array, kernel: Array) -> Array:
     """Convolve `x` [B, H, W, I] with an odd `kernel` [kh, kw, I, O], size kept.
 
-    Equal to `conv`, gradients too. On a CPU the gradient by the kernel is a product of
-    matrices for every tap: XLA's own is some 20 times slower inside a loop than
-    outside. Taps that meet nothing but the padding of a small image are left out.
+    Equal to `conv`, up to rounding. On a CPU it is a product of matrices for every tap,
+    because XLA's gradient of a convolution by the kernel is some 20 times slower inside
+    a loop than outside. Taps that meet nothing but the padding of a small image are
+    left out.
     """
     if not forms.for_cpu():
         return conv(x, kernel)
-    for axis in (0, 1):
+    reach = [min(k // 2, n - 1) for k, n in zip(kernel.shape, x.shape[1:3])]
+    for axis, far in enumerate(reach):
         middle = kernel.shape[axis] // 2
-        reach = min(middle, x.shape[1 + axis] - 1)
-        kernel = lax.slice_in_dim(kernel, middle - reach, middle + reach + 1, 1, axis)
-    return conv(x, kernel) if kernel.shape[:2] == (1, 1) else _conv_by_taps(x, kernel)
-
-
-@jax.custom_vjp
-def _conv_by_taps(x, kernel):
-    return conv(x, kernel)
-
-
-def _conv_by_taps_forward(x, kernel):
-    return conv(x, kernel), (x, kernel)
-
-
-def _conv_by_taps_backward(saved, gradient):
-    x, kernel = saved
-    _, back = jax.vjp(lambda x: conv(x, kernel), x)
+        kernel = lax.slice_in_dim(kernel, middle - far, middle + far + 1, 1, axis)
     height, width = x.shape[1:3]
-    rows, columns = (size // 2 for size in kernel.shape[:2])
-    x = jnp.pad(x, [(0, 0), (rows, rows), (columns, columns), (0, 0)])
-    flat = gradient.reshape(-1, gradient.shape[-1])
-
-    def tap(i, j):
-        seen = x[:, i : i + height, j : j + width]
-        return seen.reshape(-1, x.shape[-1]).T @ flat
-
-    taps = [[tap(i, j) for j in range(2 * columns + 1)] for i in range(2 * rows + 1)]
-    return back(gradient)[0], jnp.stack([jnp.stack(row) for row in taps])
-
-
-_conv_by_taps.defvjp(_conv_by_taps_forward, _conv_by_taps_backward)
+    padded = jnp.pad(x, [(0, 0), *((far, far) for far in reach), (0, 0)])
+    taps = [(i, j) for i in range(kernel.shape[0]) for j in range(kernel.shape[1])]
+    return sum(padded[:, i : i + height, j : j + width] @ kernel[i, j] for i, j in taps)
 
 
 def deconv(x: Array, kernel: Array, size: tuple[int, int], impl: str = "auto") -> Array:

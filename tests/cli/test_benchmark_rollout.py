@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxseg.benchmark import rollout, training
+from jaxseg.benchmark import rollout, training, turns
 from jaxseg.cli import main
 from jaxseg.errors import UserError
 
@@ -17,7 +17,20 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_rollouts_agree_and_are_timed(capsys, tmp_path):
+@pytest.fixture
+def clock(monkeypatch):
+    """Run every program, and say that it took a known time."""
+    took = {"ours": 2.0, "plain": 4.0, "vmap over episodes": 5.0}
+
+    def run(programs, repeats):
+        for program in programs.values():
+            program()
+        return {x: turns.Seconds(took.get(x, 6.0), np.nan) for x in programs}
+
+    monkeypatch.setattr(turns, "run", run)
+
+
+def test_rollouts_agree_and_are_timed(capsys, tmp_path, clock):
     out = tmp_path / "rollout.jsonl"
     sizes = {"size": 33, "frames": 8, "trials": 3, "episodes": 2, "policies": 2}
     flags = [x for name, value in sizes.items() for x in (f"--{name}", value)]
@@ -25,13 +38,24 @@ def test_rollouts_agree_and_are_timed(capsys, tmp_path):
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert code == 0 and all(line["case"] in said for line in lines)
     assert [line["case"] for line in lines] == [
-        *("late", "late, undecided", "early", "population", "folded", "folded"),
+        *("late", "late, undecided", "early"),
+        *("population, alike", "population, apart", "folded", "folded"),
     ]
+    seconds = [line["seconds"] for line in lines]
+    assert [line["ratio"] * s for line, s in zip(lines, seconds, strict=True)] == [
+        pytest.approx(s) for s in (4.0, 4.0, 4.0, 6.0, 6.0, 5.0, 6.0)
+    ]
+    assert seconds == [2.0] * 7
     for line in lines:
-        assert line["ratio"] > 0 and line["difference"] <= rollout.REWARD_TOLERANCE
-        assert line["facts"]["distinct_pairs"] > 0
-    plain = lines[0]["facts"]["plain_seconds"] / lines[0]["seconds"]
-    assert lines[0]["ratio"] == pytest.approx(plain, rel=1e-6)
+        facts = line["facts"]
+        # Trials share at least what they all see at the first frame.
+        most = facts["trials"] * (facts["frames"] - 1) * facts.get("policies", 1)
+        assert 0 < facts["distinct_pairs"] < most * facts.get("episodes", 1)
+    assert [line["facts"]["frames"] for line in lines] == [8] * 5 + [4] * 2
+    # Of two policies, twice 2 seconds over 6, by their pairs.
+    facts = lines[3]["facts"]
+    more = facts["distinct_pairs"] / facts["pairs_of_one"]
+    assert facts["time_over_pairs"] == pytest.approx(2 * 2.0 / 6.0 / more)
 
 
 def test_gradients_agree_and_are_timed(capsys, tmp_path, monkeypatch):
@@ -61,12 +85,12 @@ def test_rollouts_that_disagree_are_refused():
         action=np.array([True, False, False]),
         reward=np.array([0.1, 0.0, 0.0]),
     )
-    assert rollout._check("late", trials, trials) == 0.0
+    assert rollout.check("late", trials, trials) == 0.0
     # What happens after the end of a trial means nothing.
     late = SimpleNamespace(
         **{**vars(trials), "action": ~np.array([False, True, False])}
     )
-    assert rollout._check("late", late, trials) == 0.0
+    assert rollout.check("late", late, trials) == 0.0
     changes = {
         "action": (np.array([True, True, False]), "in their decisions"),
         "valid": (np.array([True, False, False]), "in their decisions"),
@@ -75,7 +99,7 @@ def test_rollouts_that_disagree_are_refused():
     for name, (value, message) in changes.items():
         wrong = SimpleNamespace(**{**vars(trials), name: value})
         with pytest.raises(UserError, match=message):
-            rollout._check("late", wrong, trials)
+            rollout.check("late", wrong, trials)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests import fakes
 
 RULES = dynamic.Rules(window=8)
 EPISODES, TRIALS, FRAMES = 3, 5, 20
-SMALL = dynamic.Sharing(buckets=(2, 5, 9), kept=17, score_batch=4, gradient_batch=6)
+SMALL = dynamic.Sharing(buckets=(2, 5, 9), kept=40, score_batch=4, gradient_batch=6)
 # The same policy whole, and in halves of which the first is shared.
 HALVES = dynamic.Policy(
     lambda variables, deviation: deviation @ variables["kernel"][:2],
@@ -114,7 +115,7 @@ def test_sharing_changes_no_decision(scheduler, budget, pay_break):
 
 def test_pairs_are_listed_once_in_order():
     params = fakes.params((fakes.policy_variables(4), jnp.float32(0.95)), 0.5)
-    found = share(params, 1, how=SMALL._replace(kept=None))
+    found = share(params, 1, how=SMALL._replace(kept=None, keep_seen=True))
     distinct, trials = found.distinct, found.trials
     count = int(distinct.count)
     triples = list(
@@ -139,9 +140,12 @@ def test_pairs_are_listed_once_in_order():
     kernel = np.asarray(fakes.policy_variables(4)["kernel"])
     np.testing.assert_allclose(distinct.seen[:count], expected @ kernel[:2], atol=1e-6)
     # What finds no room is left out; what is kept is the same.
-    few = share(params, 1)
-    assert few.distinct.deviation.shape[0] == 17 < count
-    np.testing.assert_array_equal(few.distinct.deviation, distinct.deviation[:17])
+    few = share(params, 1).distinct
+    stored = int(few.stored)
+    assert few.seen is None and len(few.deviation) == 40 and 20 < stored < count
+    np.testing.assert_array_equal(few.deviation[:stored], distinct.deviation[:stored])
+    assert int(distinct.stored) == count
+    assert share(params, 1, how=dynamic.Sharing()).distinct.deviation is None
 
 
 def test_a_population_is_its_policies_one_by_one():
@@ -214,8 +218,20 @@ def test_one_compiled_size_for_each_bucket_and_no_select():
         rules=RULES,
         how=SMALL,
     )
-    jaxpr = str(jax.make_jaxpr(run)(params, rngs(0), episodes()))
-    assert jaxpr.count(" cond[") == 1
+    jaxpr = jax.make_jaxpr(run)(params, rngs(0), episodes())
+    # Three sizes, and the most that there can be.
+    assert _branches(jaxpr.jaxpr) == [4]
+
+
+def _branches(jaxpr):
+    """Return how many branches every conditional of a program has."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "cond":
+            found.append(len(equation.params["branches"]))
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            found += _branches(inner)
+    return found
 
 
 def test_bucket_sizes_waste_little():

@@ -34,6 +34,7 @@ SETTINGS = {
         "baseline": "leave_one_out",
         "pairs": "tables",
         "rollout": "shared",
+        "kept_gib": 2.0,
         "episodes": 4,
         "episode_length": LENGTH,
         "pool": 4,

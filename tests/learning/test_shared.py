@@ -13,7 +13,7 @@ from tests.dynamic.test_sharing import HALVES
 from tests.learning.test_policy import LENGTH, TRIALS, make_units, pool, recipe
 
 # Smaller than what there is, so that every batch and every store overflows.
-SMALL = dynamic.Sharing(buckets=(7,), kept=17, score_batch=4, gradient_batch=6)
+SMALL = dynamic.Sharing(buckets=(7,), kept=60, score_batch=4, gradient_batch=6)
 METRICS = ("key_rate", "length", "stopped", "return", "entropy", "loss")
 
 
@@ -37,17 +37,17 @@ def assert_same(found, expected, rtol=1e-5):
 
 @pytest.mark.parametrize(
     ("kept", "halves", "baseline"),
-    [(17, HALVES, "leave_one_out"), (None, HALVES, "none"), (17, fakes.policy, "none")],
-    ids=["recomputed in part", "kept", "not in halves"],
+    [(60, HALVES, "leave_one_out"), (None, HALVES, "none"), (5, fakes.policy, "none")],
+    ids=["recomputed in part", "kept", "not in halves, no room"],
 )
 def test_sharing_pairs_changes_no_gradient(kept, halves, baseline):
     chosen = recipe(episodes=3, baseline=baseline)
     batch = units.make_units(clips(3), 3, TRIALS, 1)
     arguments = fakes.policy_variables(3), fakes.VARIABLES, batch, jax.random.key(1)
-    how = {"episode_fn": prepare, "axis_name": None}
+    fixed = {"episode_fn": prepare, "axis_name": None}
     sharing = SMALL._replace(kept=kept)
-    plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **how)
-    ours = shared.gradient_fn(chosen, fakes.PAIR, halves, sharing=sharing, **how)
+    plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **fixed)
+    ours = shared.gradient_fn(chosen, fakes.PAIR, halves, how=sharing, **fixed)
     expected, found = jax.jit(plain)(*arguments), jax.jit(ours)(*arguments)
     assert_same(found, expected)
     assert np.abs(expected[0]["kernel"]).max() > 1e-3
@@ -68,7 +68,7 @@ def test_tables_are_read_again_where_nothing_is_kept():
         chosen,
         dynamic.pooled_pair,
         HALVES,
-        sharing=SMALL._replace(kept=0),
+        how=SMALL._replace(kept=0),
         axis_name=None,
     )
     expected, found = jax.jit(plain)(*arguments), jax.jit(ours)(*arguments)
@@ -76,16 +76,16 @@ def test_tables_are_read_again_where_nothing_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("episodes", "how"), [(4, "pmap"), (2, "shard_map"), (1, "pmap")]
+    ("episodes", "spread_by"), [(4, "pmap"), (2, "shard_map"), (1, "pmap")]
 )
-def test_four_devices_equal_one(episodes, how):
+def test_four_devices_equal_one(episodes, spread_by):
     def run(num_devices):
         chosen, tables = recipe(num_devices, episodes=episodes), pool(episodes)
         gradient = shared.gradient_fn(
-            chosen, dynamic.pooled_pair, HALVES, sharing=SMALL._replace(kept=0)
+            chosen, dynamic.pooled_pair, HALVES, how=SMALL._replace(kept=0)
         )
         spread = parallel.data_parallel(
-            gradient, (None, None, 0, None), num_devices=num_devices, how=how
+            gradient, (None, None, 0, None), num_devices=num_devices, how=spread_by
         )
         batch = make_units(episodes, tables, chosen.split_trials)
         return spread(fakes.policy_variables(2), tables, batch, jax.random.key(5))
@@ -98,9 +98,9 @@ def test_policies_together_have_the_gradients_they_have_alone():
     etas, caps = (0.2, 0.3, 0.6), (0.9, 0.95, 0.99)
     rngs = jax.random.split(jax.random.key(9), 3)
     batch = units.make_units(clips(2), 2, TRIALS, 1)
-    how = {"episode_fn": prepare, "axis_name": None}
+    fixed = {"episode_fn": prepare, "axis_name": None}
     gradient = shared.population_gradient_fn(
-        recipe(episodes=2), fakes.PAIR, HALVES, sharing=SMALL, **how
+        recipe(episodes=2), fakes.PAIR, HALVES, how=SMALL, **fixed
     )
     together, metrics = jax.jit(gradient)(
         jax.tree.map(lambda *x: jnp.stack(x), *policies),
@@ -110,7 +110,7 @@ def test_policies_together_have_the_gradients_they_have_alone():
     )
     for index, variables in enumerate(policies):
         chosen = recipe(episodes=2, eta=etas[index], action_cap=caps[index])
-        plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **how)
+        plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **fixed)
         alone = jax.jit(plain)(variables, fakes.VARIABLES, batch, rngs[index])
         mine = [jax.tree.map(lambda x, i=index: x[i], t) for t in (together, metrics)]
         assert_same(mine, alone)
