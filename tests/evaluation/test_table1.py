@@ -78,7 +78,7 @@ def test_data_that_are_not_there(refuses, segmenter, tmp_path):
     missing, bare, other = (tmp_path / name for name in ("missing", "bare", "other"))
     bare.mkdir()
     other.mkdir()
-    videos = [index.Video("001", 0, np.arange(1, 3))]
+    videos = [index.Video("001", 0, np.arange(1, 3), np.ones(2, bool))]
     index.write(other, "set", {"A": videos}, {})
     prepare = "run `jaxseg dataset prepare FOLDER"
     refuses([f"data.prepared={missing}"], segmenter, f"no such folder.*{prepare}")

@@ -15,7 +15,8 @@ def table():
 def test_data_digest_names_the_frames_of_a_folder(tmp_path):
     for name, number in (("a", 3), ("b", 3), ("c", 4)):
         (tmp_path / name).mkdir()
-        videos = [index.Video("001", 0, np.arange(1, number + 1))]
+        labelled = np.ones(number, bool)
+        videos = [index.Video("001", 0, np.arange(1, number + 1), labelled)]
         index.write(tmp_path / name, "set", {"A": videos}, {})
     a, b, c = (tables.data_digest(tmp_path / name) for name in "abc")
     assert a == b != c and len(a) == 16
