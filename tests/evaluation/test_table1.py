@@ -79,7 +79,7 @@ def test_data_that_are_not_there(refuses, segmenter, tmp_path):
     bare.mkdir()
     other.mkdir()
     videos = [index.Video("001", 0, np.arange(1, 3), np.ones(2, bool))]
-    index.write(other, "set", {"A": videos}, {})
+    index.write(other, "set", {"A": videos}, {}, {})
     prepare = "run `jaxseg dataset prepare FOLDER"
     refuses([f"data.prepared={missing}"], segmenter, f"no such folder.*{prepare}")
     refuses([f"data.prepared={bare}"], segmenter, f"no index.json in it.*{prepare}")

@@ -17,7 +17,7 @@ def test_data_digest_names_the_frames_of_a_folder(tmp_path):
         (tmp_path / name).mkdir()
         labelled = np.ones(number, bool)
         videos = [index.Video("001", 0, np.arange(1, number + 1), labelled)]
-        index.write(tmp_path / name, "set", {"A": videos}, {})
+        index.write(tmp_path / name, "set", {"A": videos}, {}, {})
     a, b, c = (tables.data_digest(tmp_path / name) for name in "abc")
     assert a == b != c and len(a) == 16
 
