@@ -44,7 +44,10 @@ hypothesis.settings.load_profile("jaxseg")
 
 
 def pytest_collection_modifyitems(items):
-    """Give every worker whole files, and the longest share, the system's, first."""
+    """Begin with the longest share, the system's, and name what belongs together.
+
+    The names do not keep a file on one worker yet: fixtures of a session run on each.
+    """
     system = Path(__file__).parent / "system"
     items.sort(key=lambda item: system not in item.path.parents)
     for item in items:
