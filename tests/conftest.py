@@ -43,16 +43,24 @@ hypothesis.settings.register_profile("jaxseg", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("jaxseg")
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the longest share, the system's, and name what belongs together.
+_SYSTEM = "tests/system"
 
-    The names do not keep a file on one worker yet: fixtures of a session run on each.
-    """
-    system = Path(__file__).parent / "system"
-    items.sort(key=lambda item: system not in item.path.parents)
-    for item in items:
-        whole = system if system in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(whole)))
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest share, the system's."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_SYSTEM))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep a file on one worker, and the system's tests, which share a demo."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _SYSTEM if nodeid.startswith(_SYSTEM) else nodeid.split("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
