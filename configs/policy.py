@@ -12,6 +12,8 @@ policy, episodes of 150 frames, and pair tables of a pool of clips instead of ne
 run on the fly.
 """
 
+import ml_collections
+
 from configs import common
 
 
@@ -34,6 +36,8 @@ def get_config(arg: str = "paper"):
         # An episode.
         "episode_length": 270,
         "episodes": 8,  # of a mini-batch
+        # Of the draw of clips; None = seed, which is also that of weights and actions.
+        "clip_seed": ml_collections.config_dict.placeholder(int),
         "trials": 32,  # of an episode
         "discount": 1.0,
         "entropy_cost": 0.14,

@@ -21,11 +21,11 @@ def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
     """Episodes drawn from the whole split, networks run on the fly."""
     group = config["policy"]
     scoring = recipe.scoring(settings)
-    episode_fn = build.prepare_fn(settings, scoring)
+    episode_fn, seed = build.prepare_fn(settings, scoring), _clip_seed(config)
 
     def episodes_fn(step):
         starts = sampling.clip_starts(
-            frames, config["seed"], step, group["episodes"], group["episode_length"]
+            frames, seed, step, group["episodes"], group["episode_length"]
         )
         clips = [frames.clip(start, group["episode_length"]) for start in starts]
         images, labels = (np.stack(arrays) for arrays in zip(*clips, strict=True))
@@ -56,9 +56,10 @@ def tabled(config, model, settings, frames, how: recipe.Recipe):
     """Episodes drawn from a pool of clips whose pairs were computed once."""
     group = config["policy"]
     pool = _pool(config, model, frames, recipe.scoring(settings))
+    seed = _clip_seed(config)
 
     def episodes_fn(step):
-        draw = np.random.default_rng((config["seed"], step))
+        draw = np.random.default_rng((seed, step))
         clips = draw.choice(
             group["pool"], group["episodes"], replace=group["pool"] < group["episodes"]
         )
@@ -67,6 +68,11 @@ def tabled(config, model, settings, frames, how: recipe.Recipe):
     make = shared.gradient_fn if group["rollout"] == "shared" else policy.gradient_fn
     gradient = make(how, dynamic.pooled_pair, build.policy_fn(settings))
     return gradient, pool, episodes_fn
+
+
+def _clip_seed(config) -> int:
+    seed = config["policy"]["clip_seed"]
+    return config["seed"] if seed is None else seed
 
 
 def _sharing(config, settings) -> dynamic.Sharing:

@@ -77,6 +77,7 @@ def _check(p: dict[str, Any]) -> None:
         )
     least = {"window": 1, "trials": 1, "episodes": 1, "episode_length": 2}
     least |= {"pool": 1} if p["pairs"] == "tables" else {}
+    least |= {"clip_seed": 0} if p["clip_seed"] is not None else {}
     for name, lowest in least.items():
         if p[name] < lowest:
             raise UserError(
