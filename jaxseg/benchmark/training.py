@@ -40,8 +40,9 @@ def _compare(given, habit, trials, repeats) -> turns.Comparison:
         how=dynamic.Sharing(keep_seen=True),
     )
     stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], variables)
+    caps = jnp.float32(scene.CAP)[None]
     params = dynamic.RolloutParams(
-        None, (stacked, jnp.float32(scene.CAP)[None]), jnp.float32(habit.budget)[None]
+        None, (stacked, caps), jnp.float32(habit.budget)[None]
     )
     rolled = jax.jit(run)(params, scene.rngs(0, 1, trials)[None], given.episodes)
     first = jax.tree.map(lambda x: x[0], rolled.trials)  # [E, K, S]
@@ -55,7 +56,7 @@ def _compare(given, habit, trials, repeats) -> turns.Comparison:
             return read(None, table, key_frames, frames).deviation
 
         found, _ = shared.pair_gradients(
-            given.policy, terms, params, rolled, advantages[None], deviation, 128
+            given.policy, terms, params, rolled, advantages[None], caps, deviation, 128
         )
         return jax.tree.map(lambda x: x[0], found)
 

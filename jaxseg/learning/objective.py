@@ -21,9 +21,9 @@ class Terms(NamedTuple):
     entropy_cost: float = 0.14  # lambda_1 of Eq. 3
     return_scale: str = "sum"
     entropy_scale: str = "mean"
-    # Probabilities in the surrogate are clipped to 1 - cap .. cap, as sampling clips
-    # them; 1 leaves the policy's own.
-    action_cap: float = 1.0
+    # Whose probabilities are in the surrogate: "capped" ones are clipped as sampling
+    # clips them.
+    log_probability: str = "policy"
 
 
 DEFAULT_TERMS = Terms()
@@ -93,6 +93,7 @@ def policy_objective(
     advantages: Array,
     valid: Array,
     terms: Terms = DEFAULT_TERMS,
+    action_cap: float | Array = 1.0,
 ) -> tuple[Array, Metrics]:
     """Return what gradient ascent maximises: the surrogate of J plus the entropy.
 
@@ -107,6 +108,7 @@ def policy_objective(
       actions: [..., K, S] bool.
       advantages: [..., K, S] returns less any baseline; no gradient flows into them.
       valid: [..., K, S] bool.
+      action_cap: what sampling clips probabilities to, 1 - cap .. cap.
 
     Returns:
       The objective [] and {"entropy": mean over live steps}.
@@ -114,10 +116,8 @@ def policy_objective(
     log_probabilities = jax.nn.log_softmax(logits)
     entropies = -(jnp.exp(log_probabilities) * log_probabilities).sum(-1)
     chosen = jnp.where(actions, log_probabilities[..., 1], log_probabilities[..., 0])
-    if terms.action_cap < 1.0:
-        chosen = jnp.clip(
-            chosen, jnp.log1p(-terms.action_cap), jnp.log(terms.action_cap)
-        )
+    if terms.log_probability == "capped":
+        chosen = jnp.clip(chosen, jnp.log1p(-action_cap), jnp.log(action_cap))
     weights = jax.lax.stop_gradient(jnp.where(valid, advantages, 0.0))
     live = jnp.maximum(valid.sum(-1), 1)
 

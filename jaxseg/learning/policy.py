@@ -102,6 +102,7 @@ def gradient_fn(
                 advantages,
                 trajectories.valid,
                 recipe.terms,
+                recipe.action_cap,
             )
             return -value, metrics
 

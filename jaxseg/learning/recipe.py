@@ -44,11 +44,10 @@ def recipe(settings: dict[str, Any], num_devices: int) -> Recipe:
     """
     p = settings["policy"]
     _check(p)
-    cap = build.action_cap(settings)
     return Recipe(
         rules=build.rules(settings),
         eta=p["eta"],
-        action_cap=cap,
+        action_cap=build.action_cap(settings),
         discount=p["discount"],
         returns=p["returns"],
         baseline=p["baseline"],
@@ -56,7 +55,7 @@ def recipe(settings: dict[str, Any], num_devices: int) -> Recipe:
             entropy_cost=p["entropy_cost"],
             return_scale=p["return_scale"],
             entropy_scale=p["entropy_scale"],
-            action_cap=cap if p["log_probability"] == "capped" else 1.0,
+            log_probability=p["log_probability"],
         ),
         split_trials=units.devices_per_episode(p["episodes"], p["trials"], num_devices),
         chunk=16 if p["pairs"] == "tables" else 1,

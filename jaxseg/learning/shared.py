@@ -109,6 +109,7 @@ def population_gradient_fn(
             params,
             rolled,
             advantages,
+            points.action_cap,
             lambda *pair: sharing.evaluate(pair_fn, frozen, episodes, *pair).deviation,
             how.gradient_batch,
         )
@@ -138,6 +139,7 @@ def pair_gradients(
     params: Params,
     rolled: dynamic.SharedTrajectory,
     advantages: Array,
+    action_cap: Array,
     deviation_fn: Callable[[Array, Array, Array], Any],
     batch: int,
 ) -> tuple[Params, Metrics]:
@@ -146,12 +148,13 @@ def pair_gradients(
     Args:
       params: [P, ...].
       advantages: [P, U, k, S].
+      action_cap: [P].
       deviation_fn: episodes, key frames, frames [B] -> deviations [B, ...], of pairs
         whose deviations have not been kept.
       batch: distinct pairs that go through the trunk together.
     """
     back = _Backward(halves, terms, params, rolled)
-    (grads, seen_grads), metrics = back.head(advantages)
+    (grads, seen_grads), metrics = back.head(advantages, action_cap)
     trunk_grads = back.trunk(seen_grads, deviation_fn, batch)
     return jax.tree.map(jnp.add, grads, trunk_grads), metrics
 
@@ -164,7 +167,7 @@ class _Backward:
         self.params, self.rolled = params, rolled
         self.count = len(rolled.pair)  # P
 
-    def head(self, advantages) -> tuple[tuple[Params, Any], Metrics]:
+    def head(self, advantages, action_cap) -> tuple[tuple[Params, Any], Metrics]:
         """Return gradients by the parameters and by what is seen of each pair."""
 
         def loss_fn(params, seen):
@@ -172,12 +175,14 @@ class _Backward:
                 params, seen, self.rolled.trials, self.rolled.pair
             )
 
-            def one(logits, trials, advantages):
+            def one(logits, trials, advantages, cap):
                 return objective.policy_objective(
-                    logits, trials.action, advantages, trials.valid, self.terms
+                    logits, trials.action, advantages, trials.valid, self.terms, cap
                 )
 
-            values, metrics = jax.vmap(one)(logits, self.rolled.trials, advantages)
+            values, metrics = jax.vmap(one)(
+                logits, self.rolled.trials, advantages, action_cap
+            )
             # A policy's objective has its own parameters alone.
             return -values.sum(), metrics | {"loss": -values}
 

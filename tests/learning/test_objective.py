@@ -78,7 +78,7 @@ def test_readings_of_the_scales_of_return_and_entropy():
 
 def test_capped_log_probability_is_that_of_the_sampling():
     """Beyond the cap both actions are as likely as sampling makes them, and fixed."""
-    terms = objective.Terms(entropy_cost=0.0, action_cap=0.9)
+    terms = objective.Terms(entropy_cost=0.0, log_probability="capped")
 
     def value(logit, action):
         logits = jnp.array([[[0.0, 0.0]]]).at[0, 0, 1].set(logit)
@@ -88,6 +88,7 @@ def test_capped_log_probability_is_that_of_the_sampling():
             jnp.ones((1, 1)),
             jnp.ones((1, 1), bool),
             terms,
+            0.9,
         )[0]
 
     for logit, action, expected in (

@@ -93,14 +93,19 @@ def test_four_devices_equal_one(episodes, spread_by):
     assert_same(run(4), run(1))
 
 
-def test_policies_together_have_the_gradients_they_have_alone():
+@pytest.mark.parametrize("log_probability", ["policy", "capped"])
+def test_policies_together_have_the_gradients_they_have_alone(log_probability):
     policies = [fakes.policy_variables(seed) for seed in (4, 5, 6)]
-    etas, caps = (0.2, 0.3, 0.6), (0.9, 0.95, 0.99)
+    etas, caps = (0.2, 0.3, 0.6), (0.6, 0.7, 0.99)
     rngs = jax.random.split(jax.random.key(9), 3)
     batch = units.make_units(clips(2), 2, TRIALS, 1)
     fixed = {"episode_fn": prepare, "axis_name": None}
     gradient = shared.population_gradient_fn(
-        recipe(episodes=2), fakes.PAIR, HALVES, how=SMALL, **fixed
+        recipe(episodes=2, log_probability=log_probability),
+        fakes.PAIR,
+        HALVES,
+        how=SMALL,
+        **fixed,
     )
     together, metrics = jax.jit(gradient)(
         jax.tree.map(lambda *x: jnp.stack(x), *policies),
@@ -109,7 +114,12 @@ def test_policies_together_have_the_gradients_they_have_alone():
         rngs,
     )
     for index, variables in enumerate(policies):
-        chosen = recipe(episodes=2, eta=etas[index], action_cap=caps[index])
+        chosen = recipe(
+            episodes=2,
+            eta=etas[index],
+            action_cap=caps[index],
+            log_probability=log_probability,
+        )
         plain = policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **fixed)
         alone = jax.jit(plain)(variables, fakes.VARIABLES, batch, rngs[index])
         mine = [jax.tree.map(lambda x, i=index: x[i], t) for t in (together, metrics)]
