@@ -1,8 +1,9 @@
 """Rollouts of many trials, episodes and policies in one compiled loop.
 
-Every step finds the distinct pairs of the trials that are alive, evaluates them in a
-batch of the next larger size (one scalar switch), and hands the rows out; see
-`dynamic.sharing`. The loop ends with the last trial. U_a0 is needed only where a key
+Every step finds the distinct pairs of the trials that are alive, evaluates them in
+batches of the next larger size (scalar switches), lets every policy look at those of
+its own trials, and hands the rows out; see `dynamic.sharing`. The loop ends with the
+last trial. U_a0 is needed only where a key
 is taken, so it comes after the loop. The decisions are those of `rollout`, trial for
 trial.
 
@@ -33,7 +34,9 @@ class SharedTrajectory(NamedTuple):
 
     trials: Trajectory  # [P, E, K, S]; `score` is NaN where the action is non-key
     pair: Array  # [P, E, K, S] int32, which of the distinct pairs a decision saw
+    place: Array  # [P, E, K, S] int32, and which entry of what its policy has seen
     distinct: sharing.Distinct
+    seen: sharing.Seen | None  # where it is kept
 
 
 def rollout_episodes(
@@ -68,9 +71,9 @@ def rollout_episodes(
         rules=rules,
         how=how,
     )
-    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
-    distinct = whole.distinct._replace(seen=first(whole.distinct.seen))
-    return SharedTrajectory(first(whole.trials), whole.pair[0], distinct)
+    distinct = whole.distinct
+    alone = jax.tree.map(lambda x: x[0], whole._replace(distinct=None))
+    return alone._replace(distinct=distinct)
 
 
 def rollout_population(
@@ -113,6 +116,7 @@ class _Rows(NamedTuple):
     paid: Array
     valid: Array
     pair: Array
+    place: Array
 
 
 class _Carry(NamedTuple):
@@ -122,7 +126,9 @@ class _Carry(NamedTuple):
     states: State  # [P, E, K]
     memory: Any  # [P, E, K, ...] of the scheduler
     rows: _Rows
-    distinct: sharing.Distinct  # with as many slots more as a frame can have pairs
+    # With as many slots more as a frame can have.
+    distinct: sharing.Distinct
+    seen: sharing.Seen | None
 
 
 class _Run:
@@ -133,13 +139,16 @@ class _Run:
         self.rngs, self.episodes, self.rules = rngs, episodes, rules
         self.how = how
         self.shape = rngs.shape  # P, E, K
-        num_episodes, self.num_frames = episodes.key_scores.shape
-        at_once = min(rngs.size, num_episodes * (self.num_frames - 1))
-        self.buckets = how.buckets or sharing.bucket_sizes(at_once)
-        if self.buckets[-1] < at_once:
-            self.buckets = (*self.buckets, at_once)
-        self.most = self.buckets[-1]
-        self.limit = sharing.pair_limit(rngs.size, num_episodes, self.num_frames)
+        _, num_episodes, num_trials = self.shape
+        self.num_frames = episodes.key_scores.shape[1]
+
+        def at_most(trials):
+            """Return how many pairs a frame, and all of them, can have."""
+            at_once = min(trials, num_episodes * (self.num_frames - 1))
+            return at_once, sharing.pair_limit(trials, num_episodes, self.num_frames)
+
+        self.most, self.limit = at_most(rngs.size)
+        self.own_most, self.own_limit = at_most(num_episodes * num_trials)
 
     def start(self) -> _Carry:
         states = self._broadcast(environment.reset(self.rules))
@@ -155,14 +164,17 @@ class _Run:
             paid=flags,
             valid=flags,
             pair=numbers,
+            place=numbers,
         )
+        deviation, seen = self._nothing()
         steps = self.num_frames - 1
         return _Carry(
             jnp.int32(1),
             states,
             jax.tree.map(self._spread, memory),
             jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), row),
-            self._no_pairs(),
+            sharing.no_pairs(deviation, self.limit, self.how.kept),
+            sharing.nothing_seen(seen, self.own_limit) if self.how.keep_seen else None,
         )
 
     def is_alive(self, carry: _Carry) -> Array:
@@ -170,22 +182,20 @@ class _Run:
 
     def advance(self, carry: _Carry) -> _Carry:
         """Decide one frame in all trials."""
-        states = carry.states
-        slots, row, count = sharing.find(
-            states.key_frame, states.done, self.num_frames, self.most
-        )
-        which = jnp.searchsorted(jnp.array(self.buckets), count)
-        branches = [self._branch(size) for size in self.buckets]
-        deviation, seen = jax.lax.switch(which, branches, slots, carry.frame)
+        found = self._find(carry.states)
+        deviation, seen = self._look(found, carry.frame)
+        moved, memory, rows = self._decide(carry, seen, found)
+        kept = carry.seen
+        if kept is not None:
+            own = carry.distinct.count + found.own
+            kept = sharing.append_seen(kept, sharing.Seen(own, seen, found.own_count))
         batch = sharing.Distinct(
-            *jnp.divmod(slots, self.num_frames),
-            jnp.full_like(slots, carry.frame),
-            seen,
+            *jnp.divmod(found.slot, self.num_frames),
+            jnp.full_like(found.slot, carry.frame),
             deviation,
-            count,
-            count,
+            found.count,
+            found.count,
         )
-        moved, memory, rows = self._decide(carry, seen, row)
         return _Carry(
             carry.frame + 1,
             moved,
@@ -198,6 +208,7 @@ class _Run:
                 rows,
             ),
             sharing.append(carry.distinct, batch),
+            kept,
         )
 
     def finish(self, carry: _Carry) -> SharedTrajectory:
@@ -208,7 +219,9 @@ class _Run:
         needed = needed.at[jnp.where(rows.paid, rows.pair, self.limit)].set(
             True, mode="drop"
         )
-        scores = sharing.scores(self._pairs, distinct, needed, self.how.score_batch)
+        scores = sharing.scores(
+            self._pairs, distinct, needed, sharing.score_size(self.how)
+        )
         key_scores = self.episodes.key_scores[:, None, 1:]
         gains = key_scores - scores[rows.pair]
         trials = Trajectory(
@@ -221,32 +234,44 @@ class _Run:
             score=jnp.where(rows.action, key_scores, jnp.nan),
             valid=rows.valid,
         )
-        return SharedTrajectory(trials, rows.pair, distinct)
+        seen = carry.seen
+        if seen is not None:
+            seen = sharing.cut_seen(seen, self.own_limit)
+        return SharedTrajectory(trials, rows.pair, rows.place, distinct, seen)
 
-    def _branch(self, size):
-        """Return slots [most], frame -> deviations and what is seen, `size` of them.
+    def _find(self, states) -> sharing.Found:
+        return sharing.find(
+            states.key_frame, states.done, self.num_frames, self.most, self.own_most
+        )
 
-        Both are filled up to `most` with zeros.
-        """
+    def _look(self, found, frame):
+        """Return deviations [most, ...] and what is seen [P, own most, ...]."""
 
-        def look(slots, frame):
-            deviation, seen = self._look(slots[:size], frame)
-            rest = self.most - size
-            return _pad(deviation, rest, 0), _pad(seen, rest, 1)
+        def deviations(slots):
+            episode, key_frame = jnp.divmod(slots, self.num_frames)
+            return self._pairs(episode, key_frame, frame).deviation
 
-        return look
-
-    def _look(self, slots, frame):
-        """Return deviations [B, ...] and what is seen [P, B, ...] of B pairs."""
-        episode, key_frame = jnp.divmod(slots, self.num_frames)
-        deviation = self._pairs(episode, key_frame, frame).deviation
+        sizes = sharing.network_sizes(self.how, self.most)
+        deviation = sharing.in_batches(deviations, found.slot, found.count, sizes)
         seen = sharing.look_all(
-            self.scheduler, self.params.scheduler, deviation, self.shape[0]
+            self.scheduler,
+            self.params.scheduler,
+            deviation,
+            found,
+            sharing.look_sizes(self.own_most),
         )
         return deviation, seen
 
-    def _decide(self, carry, seen, row):
-        """Let every trial decide on its row of what is seen, [P, most, ...]."""
+    def _nothing(self):
+        """Return the shapes of `_look`."""
+        flags = jax.ShapeDtypeStruct(self.shape, bool)
+        frames = jax.ShapeDtypeStruct(self.shape, jnp.int32)
+        states = State(None, frames, None, None, flags)
+        found = jax.eval_shape(self._find, states)
+        return jax.eval_shape(self._look, found, jax.ShapeDtypeStruct((), jnp.int32))
+
+    def _decide(self, carry, seen, found):
+        """Let every trial decide on its row of what is seen, [P, own most, ...]."""
 
         def trial(params, budget, seen, rng, state, memory, row):
             expert = history.expert(self.rules, state)
@@ -275,27 +300,27 @@ class _Run:
                 expert=expert,
                 paid=paid > 0,
                 valid=~state.done,
-                pair=carry.distinct.count + row,
+                pair=None,
+                place=None,
             )
             return moved, memory, found
 
         for _ in range(2):
             trial = jax.vmap(trial, (None, None, None, 0, 0, 0, 0))
-        return sharing.over_policies(trial, self.shape[0])(
+        moved, memory, rows = sharing.over_policies(trial, self.shape[0])(
             self.params.scheduler,
             self.params.budget,
             seen,
             self.rngs,
             carry.states,
             carry.memory,
-            row,
+            found.own_row,
         )
-
-    def _no_pairs(self) -> sharing.Distinct:
-        slots = jax.ShapeDtypeStruct((self.most,), jnp.int32)
-        frame = jax.ShapeDtypeStruct((), jnp.int32)
-        shapes = jax.eval_shape(self._look, slots, frame)
-        return sharing.no_pairs(*shapes, self.limit, self.how)
+        place = found.own_row
+        if carry.seen is not None:
+            place = place + carry.seen.count[:, None, None]
+        rows = rows._replace(pair=carry.distinct.count + found.row, place=place)
+        return moved, memory, rows
 
     def _pairs(self, episode, key_frame, frame):
         return sharing.evaluate(
@@ -315,12 +340,3 @@ class _Run:
     def _spread(self, x):
         """Return [P, ...] as [P, E, K, ...]."""
         return jnp.broadcast_to(x[:, None, None], (*self.shape, *x.shape[1:]))
-
-
-def _pad(tree, rest, axis):
-    def pad(x):
-        widths = [(0, 0)] * x.ndim
-        widths[axis] = (0, rest)
-        return jnp.pad(x, widths)
-
-    return jax.tree.map(pad, tree) if rest else tree

@@ -2,9 +2,11 @@
 
 All trials of a rollout are at the same frame i at the same time, so trials of an
 episode with the same last key k share all that depends on the pair (k, i) alone: F, its
-deviation, what the scheduler looks at, U_a0.
+deviation, what the scheduler looks at, U_a0. The policies of a population share all of
+these but what each of them looks at.
 
-P policies, E episodes of T frames, B pairs evaluated together, M slots of a list.
+P policies, E episodes of T frames, B pairs evaluated together, M slots of the list of
+all pairs, N of the list of those that one policy has met.
 """
 
 from collections.abc import Callable
@@ -14,31 +16,27 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.dynamic.types import Episode, Pair, PairFn, Scheduler
+from jaxseg.ops import forms
 from jaxseg.types import Array
 
-_FEW = (1, 2, 4, 8, 12, 16, 24)  # where there can be 32 at most
-_MANY = (
-    4,
-    8,
-    16,
-    32,
-    64,
-    96,
-)  # then every power of two from 128 on, and half as much more
+# A batch this large costs as much a pair as any larger one. On a CPU that is a small
+# number; the sizes of a GPU are fewer, as each is compiled and tuned at length.
+_CPU_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
+_GPU_BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 
 
 class Sharing(NamedTuple):
     """How shared pairs are evaluated (static); it changes results by rounding alone."""
 
-    # Sizes of the batches of distinct pairs, ascending; each is compiled. Empty chooses
-    # them by the largest number of pairs that a frame can have.
+    # Sizes of the batches of distinct pairs that networks run on, ascending; each is
+    # compiled. More pairs than the largest go batch by batch. Empty: the platform's.
     buckets: tuple[int, ...] = ()
     # Keep what is seen of every pair, for a gradient.
     keep_seen: bool = False
     # Room for deviations, for a gradient; None is room for all that there can be.
     kept: int | None = 0
-    # Pairs whose U_a0 is computed together.
-    score_batch: int = 32
+    # Pairs whose U_a0 is computed together; 0: the platform's.
+    score_batch: int = 0
     # Pairs that go through the scheduler's trunk together, forwards and backwards.
     gradient_batch: int = 128
 
@@ -55,22 +53,53 @@ class Distinct(NamedTuple):
     episode: Array  # [M] int32
     key_frame: Array  # [M] int32
     frame: Array  # [M] int32
-    # [P, M, ...] what each policy's `look` makes of a pair; None where not kept
-    seen: Any
     deviation: Any  # [kept, ...] of the first `stored` pairs; None without room
     count: Array  # [] int32
     stored: Array  # [] int32
 
 
-def bucket_sizes(limit: int) -> tuple[int, ...]:
-    """Return batch sizes up to `limit`, so close that little is computed in vain."""
-    if limit <= 32:
-        return (*(size for size in _FEW if size < limit), limit)
-    sizes, size = list(_MANY), 128
-    while size < limit:
-        sizes += [size, size + size // 2]
-        size *= 2
+class Seen(NamedTuple):
+    """What each policy saw of the distinct pairs that its own trials met.
+
+    N slots a policy, of which the first `count` mean something.
+    """
+
+    pair: Array  # [P, N] int32, ascending: which of the distinct pairs
+    value: Any  # [P, N, ...] what the policy's `look` makes of it
+    count: Array  # [P] int32
+
+
+class Found(NamedTuple):
+    """The distinct pairs of one frame."""
+
+    slot: Array  # [most] int32, e * T + k, ascending, zeros behind
+    count: Array  # [] int32
+    row: Array  # [P, E, K] int32, which of them a trial has (0 where it has ended)
+    # The same for every policy, of the pairs that its own trials have.
+    own: Array  # [P, own most] int32, which of the distinct pairs of the frame
+    own_count: Array  # [P] int32
+    own_row: Array  # [P, E, K] int32
+
+
+def look_sizes(limit: int) -> tuple[int, ...]:
+    """Return batch sizes up to `limit` for what costs less than networks."""
+    sizes = [2, 4, 8, 16]
+    while sizes[-1] < limit:
+        sizes += [sizes[-1] + sizes[-1] // 2, 2 * sizes[-1]]
     return (*(size for size in sizes if size < limit), limit)
+
+
+def network_sizes(how: Sharing, limit: int) -> tuple[int, ...]:
+    """Return the batch sizes of networks, where a frame has at most `limit` pairs."""
+    sizes = how.buckets or (_CPU_BUCKETS if forms.for_cpu() else _GPU_BUCKETS)
+    if sizes[-1] < limit:
+        return sizes
+    return (*(size for size in sizes if size < limit), limit)
+
+
+def score_size(how: Sharing) -> int:
+    """Return how many pairs are scored together."""
+    return how.score_batch or (8 if forms.for_cpu() else 64)
 
 
 def pair_limit(num_trials: int, num_episodes: int, num_frames: int) -> int:
@@ -83,27 +112,37 @@ def pair_limit(num_trials: int, num_episodes: int, num_frames: int) -> int:
 
 
 def find(
-    key_frames: Array, done: Array, num_frames: int, most: int
-) -> tuple[Array, Array, Array]:
+    key_frames: Array, done: Array, num_frames: int, most: int, own_most: int
+) -> Found:
     """Find the distinct pairs of the trials that are alive, at one frame.
 
     Presence and a running sum do it, without sorting.
 
     Args:
       key_frames, done: [P, E, K] of the trials.
-      most: pairs that there can be.
-
-    Returns:
-      [most] int32 slots e * T + k, ascending, zeros behind; [P, E, K] which of them a
-      trial has (0 where it has ended); [] how many there are.
+      most, own_most: pairs that there can be, of all policies and of one.
     """
-    num_episodes = key_frames.shape[1]
+    num_policies, num_episodes, _ = key_frames.shape
     total = num_episodes * num_frames
     slot = jnp.arange(num_episodes)[:, None] * num_frames + key_frames
-    present = jnp.zeros(total, bool)
-    present = present.at[jnp.where(done, total, slot)].set(True, mode="drop")
-    order, rank, count = compact(present, most)
-    return order, jnp.where(done, 0, rank[slot]), count
+
+    def mark(slot, done):
+        present = jnp.zeros(total, bool)
+        return present.at[jnp.where(done, total, slot)].set(True, mode="drop")
+
+    present = jax.vmap(mark)(slot, done)
+    order, rank, count = compact(present.any(0), most)
+    own, own_rank, own_count = jax.vmap(lambda x: compact(x, own_most))(present)
+    own_row = jax.vmap(lambda rank, slot: rank[slot])(own_rank, slot)
+    return Found(
+        order,
+        count,
+        jnp.where(done, 0, rank[slot]),
+        # Zeros stand behind a policy's own, and slot 0 may be nobody's.
+        jnp.maximum(rank[own], 0),
+        own_count,
+        jnp.where(done, 0, own_row),
+    )
 
 
 def compact(chosen: Array, size: int) -> tuple[Array, Array, Array]:
@@ -161,85 +200,160 @@ def over_policies(fn: Callable, count: int) -> Callable:
     return mapped
 
 
-def look_all(scheduler: Scheduler, params: Any, deviation: Any, count: int) -> Any:
-    """Return what P policies see of B deviations, [P, B, ...].
+def in_batches(
+    evaluate_fn: Callable[[Array], Any],
+    slots: Array,
+    count: Array,
+    sizes: tuple[int, ...],
+) -> Any:
+    """Evaluate the first `count` of some pairs, in batches of the sizes there are.
+
+    Args:
+      evaluate_fn: slots [B] -> results [B, ...].
+      slots: [n].
+      sizes: ascending.
+
+    Returns:
+      Results [n, ...]; those behind `count` mean nothing.
+    """
+    largest = sizes[-1]
+
+    def branch(size):
+        return lambda slots: pad(evaluate_fn(slots[:size]), largest - size)
+
+    def batch(begun):
+        which = jnp.searchsorted(jnp.array(sizes), jnp.minimum(count - begun, largest))
+        part = jax.lax.dynamic_slice_in_dim(padded, begun, largest)
+        return jax.lax.switch(which, [branch(size) for size in sizes], part)
+
+    passes = -(-len(slots) // largest)
+    padded = jnp.pad(slots, (0, passes * largest - len(slots)))
+    if passes == 1:
+        found = batch(jnp.int32(0))
+    else:
+        empty = jax.tree.map(
+            lambda x: jnp.zeros((len(padded), *x.shape[1:]), x.dtype),
+            jax.eval_shape(evaluate_fn, padded),
+        )
+
+        def advance(carry):
+            begun, found = carry
+            put = lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new, begun, 0)
+            return begun + largest, jax.tree.map(put, found, batch(begun))
+
+        start = jnp.int32(0), empty
+        found = jax.lax.while_loop(lambda carry: carry[0] < count, advance, start)[1]
+    return jax.tree.map(lambda x: x[: len(slots)], found)
+
+
+def look_all(
+    scheduler: Scheduler, params: Any, deviation: Any, found: Found, sizes: tuple
+) -> Any:
+    """Return what every policy sees of the pairs that its own trials have.
 
     Args:
       params: of the scheduler, leading axis P.
-      deviation: [B, ...].
-      count: P.
+      deviation: [most, ...] of the pairs of the frame.
+      sizes: batch sizes, the last is `own most`.
+
+    Returns:
+      [P, own most, ...]; those behind a policy's count mean nothing.
     """
 
-    def one(params):
-        return jax.vmap(scheduler.look, (None, 0))(params, deviation)
+    def branch(size):
+        def one(params, own):
+            mine = jax.tree.map(lambda x: x[own[:size]], deviation)
+            seen = jax.vmap(scheduler.look, (None, 0))(params, mine)
+            return pad(seen, sizes[-1] - size)
 
-    return over_policies(one, count)(params)
+        return lambda own: over_policies(one, len(own))(params, own)
+
+    which = jnp.searchsorted(jnp.array(sizes), found.own_count.max())
+    return jax.lax.switch(which, [branch(size) for size in sizes], found.own)
 
 
-def no_pairs(deviation: Any, seen: Any, limit: int, how: Sharing) -> Distinct:
-    """Return a list without pairs, with room for a batch more than M slots.
+def pad(tree: Any, count: int) -> Any:
+    """Append `count` rows of zeros to every array."""
+    zeros = lambda x: jnp.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
+    return jax.tree.map(zeros, tree) if count else tree
+
+
+def no_pairs(deviation: Any, limit: int, kept: int | None) -> Distinct:
+    """Return a list without pairs, with room for those of a frame more than M slots.
 
     Args:
-      deviation, seen: shapes of a batch, [B, ...] and [P, B, ...].
+      deviation: shapes of the pairs of a frame, [most, ...].
       limit: M.
+      kept: room for deviations, None for all.
     """
-    batch = len(jax.tree.leaves(deviation)[0])
-    room = limit + batch
-    kept = room if how.kept is None else min(how.kept, room)
+    most = len(jax.tree.leaves(deviation)[0])
+    room = limit + most
+    kept = room if kept is None else min(kept, room)
     empty, none = jnp.zeros(room, jnp.int32), jnp.int32(0)
+    zeros = lambda x: jnp.zeros((kept, *x.shape[1:]), x.dtype)
+    stored = jax.tree.map(zeros, deviation) if kept >= most else None
+    return Distinct(empty, empty, empty, stored, none, none)
 
-    def seen_room(x):
-        return jnp.zeros((x.shape[0], room, *x.shape[2:]), x.dtype)
 
-    def deviation_room(x):
-        return jnp.zeros((kept, *x.shape[1:]), x.dtype)
+def nothing_seen(value: Any, limit: int) -> Seen:
+    """Return lists without entries, with room for those of a frame more than N slots.
 
-    return Distinct(
-        empty,
-        empty,
-        empty,
-        jax.tree.map(seen_room, seen) if how.keep_seen else None,
-        jax.tree.map(deviation_room, deviation) if kept >= batch else None,
-        none,
-        none,
+    Args:
+      value: shapes of what is seen at a frame, [P, own most, ...].
+      limit: N.
+    """
+    count, most = jax.tree.leaves(value)[0].shape[:2]
+    room = limit + most
+    return Seen(
+        jnp.zeros((count, room), jnp.int32),
+        jax.tree.map(lambda x: jnp.zeros((count, room, *x.shape[2:]), x.dtype), value),
+        jnp.zeros(count, jnp.int32),
     )
 
 
 def append(pairs: Distinct, new: Distinct) -> Distinct:
-    """Append the first `new.count` of a batch of pairs; the rest is overwritten."""
+    """Append the first `new.count` pairs of a frame; the rest is overwritten."""
     at, batch = pairs.count, len(new.frame)
-
-    def put(axis):
-        return lambda x, rows: jax.lax.dynamic_update_slice_in_dim(x, rows, at, axis)
-
-    seen, deviation, stored = pairs.seen, pairs.deviation, pairs.stored
-    if seen is not None:
-        seen = jax.tree.map(put(1), seen, new.seen)
+    put = lambda x, rows: jax.lax.dynamic_update_slice_in_dim(x, rows, at, 0)
+    deviation, stored = pairs.deviation, pairs.stored
     if deviation is not None:
         fits = at + batch <= len(jax.tree.leaves(deviation)[0])
         # What finds no room is written over what is there already.
-        keep = lambda x, rows: put(0)(
+        keep = lambda x, rows: put(
             x, jnp.where(fits, rows, jax.lax.dynamic_slice_in_dim(x, at, batch))
         )
         deviation = jax.tree.map(keep, deviation, new.deviation)
         stored = jnp.where(fits, at + new.count, stored)
-    return Distinct(
-        *(put(0)(x, rows) for x, rows in zip(pairs[:3], new[:3])),
-        seen,
-        deviation,
-        at + new.count,
-        stored,
+    first = (put(x, rows) for x, rows in zip(pairs[:3], new[:3]))
+    return Distinct(*first, deviation, at + new.count, stored)
+
+
+def append_seen(seen: Seen, new: Seen) -> Seen:
+    """Append the first `new.count` entries of every policy."""
+
+    def one(x, rows, at):
+        return jax.lax.dynamic_update_slice_in_dim(x, rows, at, 0)
+
+    put = over_policies(
+        lambda x, new, at: jax.tree.map(lambda x, rows: one(x, rows, at), x, new),
+        len(seen.count),
     )
+    lists = put(seen[:2], new[:2], seen.count)
+    return Seen(*lists, seen.count + new.count)
 
 
 def cut(pairs: Distinct, limit: int) -> Distinct:
-    """Take the room for a batch more off a list of M slots."""
+    """Take the room for a frame more off a list of M slots."""
     return pairs._replace(
         episode=pairs.episode[:limit],
         key_frame=pairs.key_frame[:limit],
         frame=pairs.frame[:limit],
-        seen=jax.tree.map(lambda x: x[:, :limit], pairs.seen),
     )
+
+
+def cut_seen(seen: Seen, limit: int) -> Seen:
+    """Take the room for a frame more off lists of N slots."""
+    return Seen(*jax.tree.map(lambda x: x[:, :limit], seen[:2]), seen.count)
 
 
 def scores(

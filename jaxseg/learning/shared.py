@@ -172,7 +172,7 @@ class _Backward:
 
         def loss_fn(params, seen):
             logits = sharing.over_policies(self._logits, self.count)(
-                params, seen, self.rolled.trials, self.rolled.pair
+                params, seen, self.rolled.trials, self.rolled.place
             )
 
             def one(logits, trials, advantages, cap):
@@ -186,10 +186,10 @@ class _Backward:
             # A policy's objective has its own parameters alone.
             return -values.sum(), metrics | {"loss": -values}
 
-        seen = self.rolled.distinct.seen
+        seen = self.rolled.seen.value
         return jax.grad(loss_fn, (0, 1), has_aux=True)(self.params, seen)
 
-    def _logits(self, params, seen, trials, pair):
+    def _logits(self, params, seen, trials, place):
         """Return the logits [U, k, S, 2] of one policy."""
 
         def one(row):
@@ -199,7 +199,7 @@ class _Backward:
             )
             return self.halves.head(params, observation)
 
-        rows = (pair, trials.key_frame, trials.frame, trials.expert)
+        rows = (place, trials.key_frame, trials.frame, trials.expert)
         by_decision = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), rows)
         mapped = jax.checkpoint(jax.vmap(jax.vmap(jax.vmap(one))))
         return jnp.moveaxis(policy.chunked(mapped, by_decision, _STEPS), 0, 2)
@@ -208,45 +208,49 @@ class _Backward:
         """Return the gradient through the trunk, a batch of pairs at a time.
 
         Args:
-          seen_grads: [P, M, ...] by what is seen.
+          seen_grads: [P, N, ...] by what is seen.
           deviation_fn: episode, key frame, frame [B] -> deviations [B, ...], of pairs
             whose deviations have not been kept.
         """
-        distinct = self.rolled.distinct
-        limit = len(distinct.frame)
+        own = self.rolled.seen
+        limit = own.pair.shape[1]
         batch = min(batch, limit)
-
-        def deviations(begun):
-            rows = lambda x: jax.lax.dynamic_slice_in_dim(x, begun, batch)
-            fresh = lambda: deviation_fn(*map(rows, distinct[:3]))
-            kept = distinct.deviation
-            if kept is None or len(jax.tree.leaves(kept)[0]) < batch:
-                return fresh()
-            stored = lambda: jax.tree.map(rows, kept)
-            return jax.lax.cond(begun + batch <= distinct.stored, stored, fresh)
 
         def add(carry):
             begun, total = carry
             # A last batch that does not fit begins earlier, and counts what is new.
             start = jnp.minimum(begun, limit - batch)
             is_new = start + jnp.arange(batch) >= begun
+            rows = lambda x: jax.lax.dynamic_slice_in_dim(x, start, batch, 1)
 
             def cotangent(x):
-                x = jax.lax.dynamic_slice_in_dim(x, start, batch, 1)
-                return jnp.where(is_new.reshape(-1, *(1,) * (x.ndim - 2)), x, 0)
+                return jnp.where(is_new.reshape(-1, *(1,) * (x.ndim - 2)), rows(x), 0)
 
-            deviation = deviations(start)
+            deviation = self._deviations(rows(own.pair), deviation_fn)
 
             def seen(params):
-                def one(params):
-                    return jax.vmap(self.halves.trunk, (None, 0))(params, deviation)
-
-                return sharing.over_policies(one, self.count)(params)
+                return sharing.over_policies(
+                    jax.vmap(self.halves.trunk, (None, 0)), self.count
+                )(params, deviation)
 
             _, back = jax.vjp(seen, self.params)
             (found,) = back(jax.tree.map(cotangent, seen_grads))
             return begun + batch, jax.tree.map(jnp.add, total, found)
 
         zeros = jax.tree.map(jnp.zeros_like, self.params)
-        more = lambda carry: carry[0] < distinct.count
+        more = lambda carry: carry[0] < own.count.max()
         return jax.lax.while_loop(more, add, (jnp.int32(0), zeros))[1]
+
+    def _deviations(self, pair, deviation_fn):
+        """Return the deviations [P, B, ...] of distinct pairs [P, B]."""
+        distinct = self.rolled.distinct
+
+        def fresh():
+            # One policy after another, so that memory does not grow with P.
+            one = lambda pair: deviation_fn(*(x[pair] for x in distinct[:3]))
+            return jax.lax.map(one, pair)
+
+        if distinct.deviation is None:
+            return fresh()
+        stored = lambda: jax.tree.map(lambda x: x[pair], distinct.deviation)
+        return jax.lax.cond(pair.max() < distinct.stored, stored, fresh)

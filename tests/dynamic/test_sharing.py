@@ -138,11 +138,15 @@ def test_pairs_are_listed_once_in_order():
     expected = np.stack([motion, np.abs(motion)], 1)
     np.testing.assert_allclose(distinct.deviation[:count], expected, atol=1e-6)
     kernel = np.asarray(fakes.policy_variables(4)["kernel"])
-    np.testing.assert_allclose(distinct.seen[:count], expected @ kernel[:2], atol=1e-6)
+    seen = found.seen
+    np.testing.assert_array_equal(seen.pair[:count], np.arange(count))
+    np.testing.assert_array_equal(found.place, found.pair)
+    np.testing.assert_allclose(seen.value[:count], expected @ kernel[:2], atol=1e-6)
     # What finds no room is left out; what is kept is the same.
-    few = share(params, 1).distinct
+    without = share(params, 1)
+    few = without.distinct
     stored = int(few.stored)
-    assert few.seen is None and len(few.deviation) == 40 and 20 < stored < count
+    assert without.seen is None and len(few.deviation) == 40 and 20 < stored < count
     np.testing.assert_array_equal(few.deviation[:stored], distinct.deviation[:stored])
     assert int(distinct.stored) == count
     assert share(params, 1, how=dynamic.Sharing()).distinct.deviation is None
@@ -153,7 +157,11 @@ def test_a_population_is_its_policies_one_by_one():
     budgets, caps = jnp.array([0.25, 0.5, jnp.inf]), jnp.array([0.9, 0.95, 0.99])
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *policies)
     run = compiled(
-        dynamic.rollout_population, fakes.PAIR, SAMPLED, rules=RULES, how=SMALL
+        dynamic.rollout_population,
+        fakes.PAIR,
+        SAMPLED,
+        rules=RULES,
+        how=SMALL._replace(keep_seen=True, kept=None),
     )
     together = run(
         dynamic.RolloutParams(fakes.VARIABLES, (stacked, caps), budgets),
@@ -166,12 +174,26 @@ def test_a_population_is_its_policies_one_by_one():
             trials=jax.tree.map(lambda x, i=index: x[i], together.trials)
         )
         assert_same(mine, plain(params, 7 + index))
+        _assert_saw_its_own(together, index, policy)
     # Shared between the policies too.
     alone = sum(
         int(share(fakes.params((p, caps[i]), budgets[i]), 7 + i).distinct.count)
         for i, p in enumerate(policies)
     )
     assert int(together.distinct.count) < alone
+
+
+def _assert_saw_its_own(together, index, policy):
+    """A policy has seen the pairs of its own trials, with its own weights."""
+    valid = np.asarray(together.trials.valid[index])
+    pair, place = (np.asarray(x[index])[valid] for x in (together.pair, together.place))
+    own, value, count = (np.asarray(x[index]) for x in together.seen)
+    np.testing.assert_array_equal(own[:count], np.unique(pair))
+    np.testing.assert_array_equal(own[place], pair)
+    assert count < int(together.distinct.count)
+    deviation = np.asarray(together.distinct.deviation)[own[:count]]
+    expected = deviation @ np.asarray(policy["kernel"])[:2]
+    np.testing.assert_allclose(value[:count], expected, atol=1e-6)
 
 
 def test_memory_is_kept_by_trials():
@@ -219,8 +241,9 @@ def test_one_compiled_size_for_each_bucket_and_no_select():
         how=SMALL,
     )
     jaxpr = jax.make_jaxpr(run)(params, rngs(0), episodes())
-    # Three sizes, and the most that there can be.
-    assert _branches(jaxpr.jaxpr) == [4]
+    # Sizes of the batches of networks, and of those that the policy looks at.
+    assert sharing.look_sizes(EPISODES * TRIALS) == (2, 4, 8, 15)
+    assert _branches(jaxpr.jaxpr) == [3, 4]
 
 
 def _branches(jaxpr):
@@ -234,13 +257,36 @@ def _branches(jaxpr):
     return found
 
 
-def test_bucket_sizes_waste_little():
+def test_batches_waste_little():
     for limit in (1, 3, 32, 33, 256, 2048):
-        sizes = sharing.bucket_sizes(limit)
+        sizes = sharing.look_sizes(limit)
         assert sizes[-1] == limit and list(sizes) == sorted(set(sizes))
-        waste = [
-            min(s for s in sizes if s >= n) / n
-            for n in range(1 if limit <= 32 else 16, limit + 1)
-        ]
-        assert np.mean(waste) < 1.35
-    assert len(sharing.bucket_sizes(2048)) < 16
+        waste = [min(s for s in sizes if s >= n) / n for n in range(1, limit + 1)]
+        assert np.mean(waste) < 1.35 and max(waste) <= 2.0
+    assert len(sharing.look_sizes(2048)) < 20
+    assert sharing.network_sizes(dynamic.Sharing(), 7) == (1, 2, 3, 4, 5, 6, 7)
+    assert sharing.network_sizes(SMALL, 6) == (2, 5, 6)
+    assert sharing.network_sizes(SMALL, 100) == (2, 5, 9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 7, 13])
+def test_batches_are_evaluated_once_each(count):
+    """Only the sizes that are asked for run, and every pair's result is its own."""
+    slots = jnp.arange(100, 113)
+    ran = []
+
+    def evaluate(slots):
+        jax.debug.callback(functools.partial(ran.append, len(slots)))
+        return {"twice": 2 * slots, "row": slots[:, None] + jnp.arange(3)}
+
+    found = jax.jit(
+        lambda count: sharing.in_batches(evaluate, slots, count, (1, 3, 5))
+    )(count)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(found["twice"][:count], 2 * slots[:count])
+    np.testing.assert_array_equal(
+        found["row"][:count], slots[:count, None] + np.arange(3)
+    )
+    assert found["twice"].shape == (13,) and found["row"].shape == (13, 3)
+    expected = {0: [], 1: [1], 4: [5], 5: [5], 7: [5, 3], 13: [5, 5, 3]}
+    assert ran == expected[count]
