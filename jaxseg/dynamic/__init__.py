@@ -11,6 +11,7 @@ from jaxseg.dynamic.environment import (
     reset,
     step,
 )
+from jaxseg.dynamic.hosted import rollout_hosted
 from jaxseg.dynamic.optimum import Optimum, combine, dense_scores, optimum
 from jaxseg.dynamic.pairs import (
     PairTable,
@@ -39,7 +40,7 @@ from jaxseg.dynamic.schedulers import (
     sampled,
     thresholded,
 )
-from jaxseg.dynamic.sharing import DEFAULT_SHARING, Distinct, Sharing
+from jaxseg.dynamic.sharing import DEFAULT_SHARING, Distinct, Seen, Sharing
 from jaxseg.dynamic.stream import StreamState, StreamStep, open_stream, segment_frame
 from jaxseg.dynamic.types import (
     KEY,
@@ -78,6 +79,7 @@ __all__ = [
     "RolloutParams",
     "Rules",
     "Scheduler",
+    "Seen",
     "SharedTrajectory",
     "Sharing",
     "State",
@@ -105,6 +107,7 @@ __all__ = [
     "reset",
     "rollout",
     "rollout_episodes",
+    "rollout_hosted",
     "rollout_population",
     "rollout_trials",
     "sampled",

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxseg.dynamic import environment, history, sharing
+from jaxseg.dynamic import deferred, environment, sharing
 from jaxseg.dynamic.types import (
     DEFAULT_RULES,
-    Observation,
     PairFn,
     RolloutParams,
     Rules,
@@ -108,13 +107,7 @@ def rollout_population(
 class _Rows(NamedTuple):
     """What is known after a decision, [S, P, E, K]."""
 
-    frame: Array
-    key_frame: Array
-    action: Array
-    key_probability: Array
-    expert: Array
-    paid: Array
-    valid: Array
+    decided: deferred.Decided
     pair: Array
     place: Array
 
@@ -154,25 +147,17 @@ class _Run:
         states = self._broadcast(environment.reset(self.rules))
         start = sharing.over_policies(self.scheduler.start, self.shape[0])
         memory = start(self.params.scheduler)
-        flags, numbers = jnp.zeros(self.shape, bool), jnp.zeros(self.shape, jnp.int32)
-        row = _Rows(
-            frame=numbers,
-            key_frame=numbers,
-            action=flags,
-            key_probability=jnp.zeros(self.shape),
-            expert=jnp.zeros((*self.shape, 2)),
-            paid=flags,
-            valid=flags,
-            pair=numbers,
-            place=numbers,
-        )
+        numbers = jnp.zeros(self.shape, jnp.int32)
         deviation, seen = self._nothing()
         steps = self.num_frames - 1
         return _Carry(
             jnp.int32(1),
             states,
             jax.tree.map(self._spread, memory),
-            jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), row),
+            jax.tree.map(
+                lambda x: jnp.zeros((steps, *x.shape), x.dtype),
+                _Rows(deferred.nothing(self.shape), numbers, numbers),
+            ),
             sharing.no_pairs(deviation, self.limit, self.how.kept),
             sharing.nothing_seen(seen, self.own_limit) if self.how.keep_seen else None,
         )
@@ -213,31 +198,21 @@ class _Run:
 
     def finish(self, carry: _Carry) -> SharedTrajectory:
         """Return the trajectories, with the rewards of the keys."""
-        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 3), carry.rows)
+        decided, pair, place = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 3), carry.rows)
         distinct = sharing.cut(carry.distinct, self.limit)
         needed = jnp.zeros(self.limit, bool)
-        needed = needed.at[jnp.where(rows.paid, rows.pair, self.limit)].set(
+        needed = needed.at[jnp.where(decided.paid, pair, self.limit)].set(
             True, mode="drop"
         )
         scores = sharing.scores(
             self._pairs, distinct, needed, sharing.score_size(self.how)
         )
         key_scores = self.episodes.key_scores[:, None, 1:]
-        gains = key_scores - scores[rows.pair]
-        trials = Trajectory(
-            frame=rows.frame,
-            key_frame=rows.key_frame,
-            action=rows.action,
-            key_probability=rows.key_probability,
-            expert=rows.expert,
-            reward=jnp.where(rows.paid, gains, 0.0),
-            score=jnp.where(rows.action, key_scores, jnp.nan),
-            valid=rows.valid,
-        )
+        trials = deferred.pay(decided, key_scores, scores[pair])
         seen = carry.seen
         if seen is not None:
             seen = sharing.cut_seen(seen, self.own_limit)
-        return SharedTrajectory(trials, rows.pair, rows.place, distinct, seen)
+        return SharedTrajectory(trials, pair, place, distinct, seen)
 
     def _find(self, states) -> sharing.Found:
         return sharing.find(
@@ -274,40 +249,14 @@ class _Run:
         """Let every trial decide on its row of what is seen, [P, own most, ...]."""
 
         def trial(params, budget, seen, rng, state, memory, row):
-            expert = history.expert(self.rules, state)
-            observation = Observation(
-                jax.tree.map(lambda x: x[row], seen),
-                expert,
-                state.frame - state.key_frame,
-                state.frame,
+            mine = jax.tree.map(lambda x: x[row], seen)
+            return deferred.decide(
+                self.scheduler, self.rules, params, budget, mine, rng, state, memory
             )
-            decision, remembered = self.scheduler.decide(
-                params, jax.random.fold_in(rng, state.frame), observation, memory
-            )
-            # Paid 1 where it is paid at all: the gain comes later.
-            moved, paid = environment.step(
-                self.rules, state, decision.action, jnp.float32(1.0), budget
-            )
-            fresh = self.scheduler.start(params)
-            memory = jax.tree.map(
-                lambda new, old: jnp.where(decision.action, new, old), fresh, remembered
-            )
-            found = _Rows(
-                frame=state.frame,
-                key_frame=state.key_frame,
-                action=decision.action & ~state.done,
-                key_probability=decision.key_probability,
-                expert=expert,
-                paid=paid > 0,
-                valid=~state.done,
-                pair=None,
-                place=None,
-            )
-            return moved, memory, found
 
         for _ in range(2):
             trial = jax.vmap(trial, (None, None, None, 0, 0, 0, 0))
-        moved, memory, rows = sharing.over_policies(trial, self.shape[0])(
+        moved, memory, decided = sharing.over_policies(trial, self.shape[0])(
             self.params.scheduler,
             self.params.budget,
             seen,
@@ -319,8 +268,7 @@ class _Run:
         place = found.own_row
         if carry.seen is not None:
             place = place + carry.seen.count[:, None, None]
-        rows = rows._replace(pair=carry.distinct.count + found.row, place=place)
-        return moved, memory, rows
+        return moved, memory, _Rows(decided, carry.distinct.count + found.row, place)
 
     def _pairs(self, episode, key_frame, frame):
         return sharing.evaluate(

@@ -1,4 +1,4 @@
-"""Rollouts that share pairs against the plain one, decision for decision."""
+"""Rollouts that share pairs, compiled and on the host, against the plain one."""
 
 import functools
 
@@ -70,27 +70,27 @@ def plain(params, seed, rules=RULES, scheduler=WHOLE):
     return _plain(scheduler, rules)(params, rngs(seed), episodes())
 
 
-def assert_same(shared, trials):
+def assert_same(found, trials):
     """Compare what happened while trials were alive."""
     valid = np.asarray(trials.valid)
-    np.testing.assert_array_equal(shared.trials.valid, valid)
+    np.testing.assert_array_equal(found.valid, valid)
     for name in ("frame", "key_frame", "action"):
-        found, expected = (getattr(x, name) for x in (shared.trials, trials))
+        ours, expected = (getattr(x, name) for x in (found, trials))
         np.testing.assert_array_equal(
-            np.asarray(found)[valid], np.asarray(expected)[valid], name
+            np.asarray(ours)[valid], np.asarray(expected)[valid], name
         )
     for name in ("key_probability", "expert", "reward"):
-        found, expected = (getattr(x, name) for x in (shared.trials, trials))
+        ours, expected = (getattr(x, name) for x in (found, trials))
         np.testing.assert_allclose(
-            np.asarray(found)[valid], np.asarray(expected)[valid], atol=1e-6
+            np.asarray(ours)[valid], np.asarray(expected)[valid], atol=1e-6
         )
-    assert not np.asarray(shared.trials.reward)[~valid].any()
-    assert not np.asarray(shared.trials.action)[~valid].any()
+    assert not np.asarray(found.reward)[~valid].any()
+    assert not np.asarray(found.action)[~valid].any()
     keys = np.asarray(trials.action)
     np.testing.assert_allclose(
-        np.asarray(shared.trials.score)[keys], np.asarray(trials.score)[keys], atol=1e-6
+        np.asarray(found.score)[keys], np.asarray(trials.score)[keys], atol=1e-6
     )
-    assert np.isnan(np.asarray(shared.trials.score)[~keys]).all()
+    assert np.isnan(np.asarray(found.score)[~keys]).all()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,19 @@ def test_sharing_changes_no_decision(scheduler, budget, pay_break):
     params = fakes.params((fakes.policy_variables(4), jnp.float32(0.95)), budget)
     rules = RULES._replace(pay_break=pay_break)
     trials = plain(params, 2, rules)
-    assert_same(share(params, 2, scheduler, rules=rules), trials)
+    assert_same(share(params, 2, scheduler, rules=rules).trials, trials)
+    for index in range(EPISODES):
+        one = lambda x, index=index: x[index]
+        found = dynamic.rollout_hosted(
+            fakes.PAIR,
+            scheduler,
+            params,
+            rngs(2)[index],
+            jax.tree.map(one, episodes()),
+            rules=rules,
+            how=SMALL,
+        )
+        assert_same(found, jax.tree.map(one, trials))
     ended = ~np.asarray(trials.valid)[..., -1]
     assert ended.any() == (budget < 1)
     assert np.asarray(trials.reward).any()
@@ -170,9 +182,7 @@ def test_a_population_is_its_policies_one_by_one():
     )
     for index, policy in enumerate(policies):
         params = fakes.params((policy, caps[index]), budgets[index])
-        mine = together._replace(
-            trials=jax.tree.map(lambda x, i=index: x[i], together.trials)
-        )
+        mine = jax.tree.map(lambda x, i=index: x[i], together.trials)
         assert_same(mine, plain(params, 7 + index))
         _assert_saw_its_own(together, index, policy)
     # Shared between the policies too.
@@ -205,7 +215,7 @@ def test_memory_is_kept_by_trials():
     params = fakes.params(jnp.float32(0.7))
     shared = share(params, 0, scheduler)
     trials = plain(params, 0, scheduler=scheduler)
-    assert_same(shared, trials)
+    assert_same(shared.trials, trials)
     assert 1 < np.asarray(trials.action)[0, 0].sum() < FRAMES - 2
 
 
@@ -227,7 +237,7 @@ def test_pools_of_tables_are_shared_as_well():
         pair=dynamic.pooled_pair,
         given=dynamic.PooledEpisode(jnp.arange(EPISODES), pool.key_scores),
     )
-    assert_same(shared, plain(params, 3))
+    assert_same(shared.trials, plain(params, 3))
 
 
 def test_one_compiled_size_for_each_bucket_and_no_select():
