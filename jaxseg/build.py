@@ -1,6 +1,12 @@
-"""Settings -> networks, and the functions that run them. Nothing below knows them."""
+"""Settings -> networks, and the functions that run them. Nothing below knows them.
+
+Settings say what a model is. How it is computed is a `precision` beside them, one of
+`ops.precision.CHOICES`: "float32", the default of all functions here, "bfloat16", or
+"auto", which is bfloat16 on a GPU. Variables are float32 in all of them.
+"""
 
 import functools
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +28,7 @@ from jaxseg.models import (
     vgg,
 )
 from jaxseg.ops import forms, iou, resize
+from jaxseg.ops import precision as precisions
 from jaxseg.types import Array, PRNGKey, Variables
 
 SEGMENTERS = {
@@ -37,19 +44,26 @@ def cached(*parts: str):
     """Make a function of settings return the same object for the same values.
 
     What it returns is then a constant under jit, so that programs are compiled once.
+    Other arguments count by their values too: what was made for one precision is not
+    returned for another.
 
     Args:
       parts: of the settings that the function reads.
     """
 
     def decorate(fn):
+        signature = inspect.signature(fn)
+
         @functools.lru_cache(maxsize=16)
         def made(text, *rest):
             return fn(json.loads(text), *rest)
 
         @functools.wraps(fn)
-        def call(settings, *rest):
+        def call(settings, *rest, **named):
             keep = {name: settings[name] for name in parts}
+            given = signature.bind(keep, *rest, **named)
+            given.apply_defaults()
+            _, *rest = given.arguments.values()
             return made(json.dumps(keep, sort_keys=True), *rest)
 
         return call
@@ -109,7 +123,9 @@ def deviation_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     return found[0].deviation.shape[1:]
 
 
-def segmenter_net(settings: Mapping[str, Any]) -> segmenter.Segmenter:
+def segmenter_net(
+    settings: Mapping[str, Any], precision: str = "float32"
+) -> segmenter.Segmenter:
     """Return the module of N; its fields are those of the group, but for its size.
 
     Raises:
@@ -123,12 +139,15 @@ def segmenter_net(settings: Mapping[str, Any]) -> segmenter.Segmenter:
             f"segmenter.architecture is {name!r}; expected {' or '.join(SEGMENTERS)}; "
             "change --config.segmenter.architecture"
         )
-    return SEGMENTERS[name](**fields)
+    return SEGMENTERS[name](**fields, dtype=precisions.dtype(precision))
 
 
-def flow_net(settings: Mapping[str, Any]) -> flownet.FlowNetS:
+def flow_net(
+    settings: Mapping[str, Any], precision: str = "float32"
+) -> flownet.FlowNetS:
     """Return the module of F."""
-    return flownet.FlowNetS(**_fields(settings["flow"], "input_size", "border"))
+    fields = _fields(settings["flow"], "input_size", "border")
+    return flownet.FlowNetS(**fields, dtype=precisions.dtype(precision))
 
 
 def head_modules(settings: Mapping[str, Any], part: str) -> tuple[str, ...]:
@@ -145,7 +164,9 @@ def _fields(group: Mapping[str, Any], *others: str) -> dict[str, Any]:
     }
 
 
-def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
+def policy_net(
+    settings: Mapping[str, Any], precision: str = "float32"
+) -> policy.PolicyNet:
     """Return the module of the policy."""
     p = settings["policy"]
     return policy.PolicyNet(
@@ -153,12 +174,16 @@ def policy_net(settings: Mapping[str, Any]) -> policy.PolicyNet:
         hidden=tuple(p["hidden"]),
         key_bias=p["key_bias"],
         action_scale=p["action_scale"],
+        dtype=precisions.dtype(precision),
     )
 
 
-def decision_net(settings: Mapping[str, Any]) -> decision.DecisionNet:
+def decision_net(
+    settings: Mapping[str, Any], precision: str = "float32"
+) -> decision.DecisionNet:
     """Return the module of DVSNet's decision network."""
-    return decision.DecisionNet(**_fields(settings["decision"]))
+    fields = _fields(settings["decision"])
+    return decision.DecisionNet(**fields, dtype=precisions.dtype(precision))
 
 
 NETWORKS = {
@@ -184,17 +209,19 @@ def flow_frame_fn(settings: Mapping[str, Any]) -> Callable[[Array], Array]:
 
 
 @cached("segmenter", "flow")
-def framework(settings: Mapping[str, Any]) -> dynamic.Framework:
+def framework(
+    settings: Mapping[str, Any], precision: str = "float32"
+) -> dynamic.Framework:
     """Return deep feature flow (section 3.1) with these networks.
 
     N_feat gives what the segmenter propagates, a posterior or logits, at its own grid;
     F runs at its own input size; the features are warped at their grid or at that of
     the flow, as the class of the segmenter says (see `segmenter.Segmenter`); N_task
     upsamples to the segmenter's input size and takes the argmax. Variables are those
-    of a `Model`.
+    of a `Model`. In bfloat16 only deviations are of that type, of all results.
     """
     label_size, border = input_size(settings), settings["flow"]["border"]
-    net, flow = segmenter_net(settings), flow_net(settings)
+    net, flow = segmenter_net(settings, precision), flow_net(settings, precision)
     flow_frame = flow_frame_fn(settings)
     propagate = functools.partial(flownet.propagate, border=border)
     if net.PROPAGATES_ON == "flow":
@@ -249,26 +276,36 @@ def score_fn(settings: Mapping[str, Any], scoring: Scoring = DEFAULT_SCORING):
     return score
 
 
-def prepare_fn(settings: Mapping[str, Any], scoring: Scoring = DEFAULT_SCORING):
+def prepare_fn(
+    settings: Mapping[str, Any],
+    scoring: Scoring = DEFAULT_SCORING,
+    precision: str = "float32",
+):
     """Return `dynamic.prepare` with these networks: variables, clip -> episode."""
     return functools.partial(
         dynamic.prepare,
-        framework(settings),
+        framework(settings, precision),
         score_fn=score_fn(settings, scoring),
         pseudo_labels=scoring.pseudo_labels,
     )
 
 
 @cached("segmenter", "flow")
-def pair_fn(settings: Mapping[str, Any], scoring: Scoring = DEFAULT_SCORING):
+def pair_fn(
+    settings: Mapping[str, Any],
+    scoring: Scoring = DEFAULT_SCORING,
+    precision: str = "float32",
+):
     """Return the pair function that runs the networks of these settings."""
-    return dynamic.networks_pair(framework(settings), score_fn(settings, scoring))
+    return dynamic.networks_pair(
+        framework(settings, precision), score_fn(settings, scoring)
+    )
 
 
 @cached("policy")
-def policy_fn(settings: Mapping[str, Any]):
+def policy_fn(settings: Mapping[str, Any], precision: str = "float32"):
     """Return the policy as a function: variables, observation -> logits [2]."""
-    net = policy_net(settings)
+    net = policy_net(settings, precision)
 
     def trunk(variables, deviation):
         return net.apply(variables, deviation[None], method=net.trunk)[0]

@@ -123,7 +123,8 @@ def evaluate_pairs(
 
 
 def _narrow(x: np.ndarray, dtype: Any) -> np.ndarray:
-    return x.astype(dtype) if np.issubdtype(x.dtype, np.floating) else x
+    # NumPy does not count bfloat16 among its floating types.
+    return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 @functools.lru_cache(maxsize=8)

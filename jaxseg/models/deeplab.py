@@ -81,7 +81,7 @@ class Decoder(nn.Module):
 
 
 class Logits(nn.Module):
-    """Classify every pixel of `x`: [B, h, w, num_classes]."""
+    """Classify every pixel of `x` in float32: [B, h, w, num_classes]."""
 
     num_classes: int
 
@@ -90,7 +90,7 @@ class Logits(nn.Module):
         init = nn.initializers.truncated_normal(0.01)
         return layers.Conv(
             self.num_classes, kernel_size=1, kernel_init=init, name="semantic"
-        )(x)
+        )(x.astype(jnp.float32))
 
 
 class _Repeated(nn.Module):

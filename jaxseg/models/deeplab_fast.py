@@ -5,6 +5,7 @@ B examples, H x W pixels, h x w logits, C classes. Source: XUSean0118/DVSNet
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxseg.models import layers, segmenter, vgg
 from jaxseg.types import Array
@@ -50,7 +51,7 @@ class DeepLabFast(segmenter.Segmenter):
     @nn.compact
     def endpoints(self, images: Array, train: bool = False) -> dict[str, Array]:
         """Return the logits and the maps on the way, by the names of the source."""
-        x = vgg.subtract(images, self.mean)
+        x = vgg.subtract(images, self.mean).astype(self.dtype)
         x = self._conv_norm(x, "conv1", "bn_conv1", 64, 7, 2, train=train)
         x = nn.max_pool(nn.relu(x), (3, 3), (2, 2), "SAME")
         maps = {"pool1": x}
@@ -65,7 +66,7 @@ class DeepLabFast(segmenter.Segmenter):
         ]
         x = self._conv_norm(sum(branches), "fc_oooo", "fc_oooo_bn", 256, train=train)
         maps["fc_oooo_bn"] = x
-        maps["fc_out"] = _conv(self.num_classes, "fc_out")(x)
+        maps["fc_out"] = _conv(self.num_classes, "fc_out")(x.astype(jnp.float32))
         return maps
 
     def _unit(self, x, name, width, stage, index, train):
@@ -98,12 +99,13 @@ class DeepLabFast(segmenter.Segmenter):
     ):
         features = max(1, round(features * self.width))
         x = _conv(features, conv, kernel_size, stride, rate, use_bias)(x)
-        return nn.BatchNorm(
+        y = nn.BatchNorm(
             use_running_average=not train,
             epsilon=_EPSILON,
             momentum=self.bn_momentum or _MOMENTUM,
             name=norm,
         )(x)
+        return y.astype(x.dtype)
 
 
 def _conv(features, name, kernel_size=1, stride=1, rate=1, use_bias=False):

@@ -6,6 +6,7 @@ definitions of DeepLab-V2's VGG-16.
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxseg.models import layers, segmenter, vgg
 from jaxseg.types import Array
@@ -39,11 +40,12 @@ class DeepLabV2(segmenter.Segmenter):
         if self.variant not in VARIANTS:
             known = ", ".join(VARIANTS)
             raise ValueError(f"variant {self.variant!r}; expected one of: {known}")
-        x = vgg.subtract(images, self.mean)
+        x = vgg.subtract(images, self.mean).astype(self.dtype)
         x = vgg.Body(self.width, "dense", name="vgg16")(x)["pool5"]
         if self.variant == "large_fov":
             # Caffe counts the zeros of the border in its means.
-            x = nn.avg_pool(x, (3, 3), (1, 1), "SAME")
+            means = nn.avg_pool(x.astype(jnp.float32), (3, 3), (1, 1), "SAME")
+            x = means.astype(x.dtype)
             return self._branch(x, 12, "", train)
         return sum(
             self._branch(x, rate, f"_{k}", train)
@@ -57,4 +59,4 @@ class DeepLabV2(segmenter.Segmenter):
         x = layers.Dropout(self.dropout)(nn.relu(x), train)
         score = f"fc8_voc12{suffix}"
         layer = vgg.conv(self.num_classes, score, 1, 0, kernel_init=_SCORE_INIT)
-        return layer(x)
+        return layer(x.astype(jnp.float32))

@@ -86,7 +86,7 @@ class DeepLabV3Plus(segmenter.Segmenter):
     def __call__(self, images: Array, train: bool = False) -> Array:
         """Return logits [B, h, w, C] of RGB `images` [B, H, W, 3] in 0..255."""
         momentum = self.bn_momentum or None
-        x = self.prepare(images)
+        x = self.prepare(images).astype(self.dtype)
         source = BACKBONES[self.backbone]
         endpoints = self._backbone(momentum)(x, train)
         x = deeplab.Aspp(

@@ -46,7 +46,7 @@ class FCN(segmenter.Segmenter):
         if self.variant not in VARIANTS:
             known = ", ".join(VARIANTS)
             raise ValueError(f"variant {self.variant!r}; expected one of: {known}")
-        x = vgg.subtract(images, self.mean)
+        x = vgg.subtract(images, self.mean).astype(self.dtype)
         pools = vgg.Body(self.width, "ceil", _BORDER, name="vgg16")(x)
         x = pools["pool5"]
         for name, size in (("fc6", 7), ("fc7", 1)):
@@ -72,6 +72,7 @@ class FCN(segmenter.Segmenter):
 
     def _fuse(self, x: Array, pool: Array, name: str) -> Array:
         """Double `x` and add the score of a pool, which reaches further out."""
+        pool = pool.astype(jnp.float32)
         if self.variant == "8s-atonce":
             pool = pool * _SCALES[name]
         size = tuple(2 * (side + 1) for side in x.shape[1:3])
@@ -82,7 +83,8 @@ class FCN(segmenter.Segmenter):
 
     def _score(self, name: str, x: Array) -> Array:
         zeros = nn.initializers.zeros
-        return vgg.conv(self.num_classes, name, 1, padding=0, kernel_init=zeros)(x)
+        layer = vgg.conv(self.num_classes, name, 1, padding=0, kernel_init=zeros)
+        return layer(x.astype(jnp.float32))
 
 
 def enlarge(x: Array, stride: int, offset: int, size: tuple[int, int]) -> Array:

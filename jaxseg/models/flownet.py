@@ -29,7 +29,8 @@ class FlowOutput(NamedTuple):
 
     flow: Array  # [B, h, w, 2] (x, y), pixels of the grid, current to key frame
     scale: Array | None  # [B, h, w, C], None without classes
-    deviation: Array  # [B, h6, w6, c6], conv6_1 after its LeakyReLU
+    # [B, h6, w6, c6], conv6_1 after its LeakyReLU, of the network's dtype
+    deviation: Array
 
 
 def propagate(motion: FlowOutput, features: Array, *, border: str = "clamp") -> Array:
@@ -122,6 +123,7 @@ class FlowNetS(nn.Module):
     of classes. `head` "dff" has it and the flow at half the resolution, and a scale
     whose bias stays at one; `halve_input` averages 2 x 2 pixels of frames first. Deep
     Feature Flow has both. `deconv_bias` is for weights of the PyTorch flavour.
+    `dtype` is that of maps and of the deviation; flow and scale are float32.
     """
 
     HEAD = ("predict_scale",)  # what depends on the number of classes
@@ -133,6 +135,7 @@ class FlowNetS(nn.Module):
     normalisation: str = "fixed"
     head: str = "dvsnet"
     halve_input: bool = False
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         base = self.base_channels
@@ -193,7 +196,7 @@ class FlowNetS(nn.Module):
         """
         if not self.prepares_alone:
             raise ValueError("frames normalised in pairs cannot be embedded one by one")
-        return self.conv1.halves(*self._prepare(frames, frames))
+        return self.conv1.halves(*self._prepare(frames, frames), dtype=self.dtype)
 
     @property
     def prepares_alone(self) -> bool:
@@ -204,7 +207,8 @@ class FlowNetS(nn.Module):
         """Compare two frames given as `embed` returned them; equals `__call__`."""
         channels = current.shape[-1] // 2
         joined = current[..., :channels] + key[..., channels:]
-        return self._decode(self._encode(joined + self.conv1.offset()))
+        joined = joined + self.conv1.offset()
+        return self._decode(self._encode(joined.astype(self.dtype)))
 
     def pyramid(self, current: Array, key: Array) -> list[Array]:
         """Return the flow of every level, coarsest first, for training from nothing.
@@ -219,7 +223,7 @@ class FlowNetS(nn.Module):
 
     def _decode(self, skips: dict[str, Array]) -> FlowOutput:
         flows, x = self._refine_all(skips)
-        scale = None if self.num_classes is None else self.predict_scale(x)
+        scale = None if self.num_classes is None else _head(self.predict_scale, x)
         if scale is not None and self.head == "dff":
             scale = 1.0 + scale
         return FlowOutput(flows[-1] * (FLOW_UNIT / self._stride), scale, skips["6"])
@@ -227,17 +231,17 @@ class FlowNetS(nn.Module):
     def _refine_all(self, skips: dict[str, Array]) -> tuple[list[Array], Array]:
         """Return the raw flow of every level and the finest feature map."""
         x = skips["6"]
-        flows = [self.predict_flow6(x)]
+        flows = [_head(self.predict_flow6, x)]
         x = self._refine(x, flows[-1], skips["5"], self.deconv5, self.upsample_flow6to5)
-        flows.append(self.predict_flow5(x))
+        flows.append(_head(self.predict_flow5, x))
         x = self._refine(x, flows[-1], skips["4"], self.deconv4, self.upsample_flow5to4)
-        flows.append(self.predict_flow4(x))
+        flows.append(_head(self.predict_flow4, x))
         x = self._refine(x, flows[-1], skips["3"], self.deconv3, self.upsample_flow4to3)
-        flows.append(self.predict_flow3(x))
+        flows.append(_head(self.predict_flow3, x))
         x = self._refine(x, flows[-1], skips["2"], self.deconv2, self.upsample_flow3to2)
         if self.head == "dff":
             x = resize.halve(x)
-        flows.append(self.predict_flow2(x))
+        flows.append(_head(self.predict_flow2, x))
         return flows, x
 
     def deviation(self, current: Array, key: Array) -> Array:
@@ -253,7 +257,7 @@ class FlowNetS(nn.Module):
         return 8 if self.head == "dff" else 4
 
     def _join(self, current: Array, key: Array) -> Array:
-        return self.conv1(self.prepare(current, key))
+        return self.conv1(self.prepare(current, key).astype(self.dtype))
 
     def _prepare(self, current: Array, key: Array) -> tuple[Array, Array]:
         """Return both frames normalised; the same array where they are one and so are.
@@ -285,4 +289,10 @@ class FlowNetS(nn.Module):
     def _refine(self, x, flow, skip, deconv, upsample) -> Array:
         size = skip.shape[1:3]
         x = layers.leaky_relu(deconv(x, size))
-        return jnp.concatenate([skip, x, upsample(flow, size)], axis=-1)
+        flow = upsample(flow, size).astype(x.dtype)
+        return jnp.concatenate([skip, x, flow], axis=-1)
+
+
+def _head(layer: layers.Conv, x: Array) -> Array:
+    """Return what a last layer makes of `x`, in float32."""
+    return layer(x.astype(jnp.float32))

@@ -2,16 +2,18 @@
 
 B examples, H x W pixels, C channels, all arrays [B, H, W, C]. Parameter names are
 Flax's (kernel, bias, scale, mean, var); module names are the sources' own, so that a
-checkpoint of theirs differs by a short table only.
+checkpoint of theirs differs by a short table only. Results have the type of what goes
+in, float32 or bfloat16; parameters are float32, see `ops.precision`.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.ops import convolution, depthwise
+from jaxseg.ops import convolution, depthwise, precision
 from jaxseg.types import Array
 
 Initializer = Callable[..., Array]
@@ -57,9 +59,10 @@ class Conv(nn.Module):
             padding = (self.kernel_size - 1) // 2
         if isinstance(padding, int):
             padding = ((padding, padding),) * 2
-        x = convolution.conv(x, kernel, self.stride, padding, self.rate)
+        x = _convolve(x, kernel, self.stride, padding, self.rate)
         if self.use_bias:
-            x = x + self.param("bias", self.bias_init, (self.features,))
+            bias = self.param("bias", self.bias_init, (self.features,))
+            x = precision.add_bias(x, bias)
         return x
 
 
@@ -77,7 +80,8 @@ class ConvForLoops(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", he_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return convolution.conv_for_loops(x, kernel) + bias
+        x = precision.product(convolution.conv_for_loops, x, kernel)
+        return precision.add_bias(x, bias)
 
 
 class Deconv(nn.Module):
@@ -98,9 +102,11 @@ class Deconv(nn.Module):
     def __call__(self, x: Array, size: tuple[int, int]) -> Array:
         shape = (4, 4, self.features, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
-        x = convolution.deconv(x, kernel, size)
+        deconv = functools.partial(convolution.deconv, size=size)
+        x = precision.product(deconv, x, kernel)
         if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            x = precision.add_bias(x, bias)
         return x
 
 
@@ -135,9 +141,10 @@ class ConvNorm(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         padding = _padding(self.kernel_size, self.rate, self.fixed_padding)
-        x = convolution.conv(x, kernel, self.stride, padding, self.rate)
-        x = batch_norm(self.epsilon, self.momentum, train)(x)
-        return self.activation(x) if self.activation else x
+        x = _convolve(x, kernel, self.stride, padding, self.rate)
+        y = batch_norm(self.epsilon, self.momentum, train)(x)
+        y = self.activation(y) if self.activation else y
+        return y.astype(x.dtype)
 
 
 class DepthwiseNorm(nn.Module):
@@ -158,9 +165,16 @@ class DepthwiseNorm(nn.Module):
     def __call__(self, x: Array, train: bool = False) -> Array:
         kernel = self.param("kernel", self.kernel_init, (3, 3, 1, x.shape[-1]))
         padding = _padding(3, self.rate, self.fixed_padding)
-        x = depthwise.depthwise_conv(x, kernel, self.stride, self.rate, padding)
-        x = batch_norm(self.epsilon, self.momentum, train)(x)
-        return self.activation(x) if self.activation else x
+        conv = functools.partial(
+            depthwise.depthwise_conv,
+            stride=self.stride,
+            rate=self.rate,
+            padding=padding,
+        )
+        x = precision.product(conv, x, kernel)
+        y = batch_norm(self.epsilon, self.momentum, train)(x)
+        y = self.activation(y) if self.activation else y
+        return y.astype(x.dtype)
 
 
 class Dropout(nn.Module):
@@ -178,13 +192,20 @@ class Dropout(nn.Module):
 
 
 def batch_norm(epsilon: float, momentum: float, train: bool) -> nn.Module:
-    """Make the "BatchNorm" child of the calling module."""
+    """Make the "BatchNorm" child of the calling module; its result is float32."""
     return nn.BatchNorm(
         use_running_average=not train,
         epsilon=epsilon,
         momentum=momentum,
         name="BatchNorm",
     )
+
+
+def _convolve(x, kernel, stride, padding, rate) -> Array:
+    conv = functools.partial(
+        convolution.conv, stride=stride, padding=padding, rate=rate
+    )
+    return precision.product(conv, x, kernel)
 
 
 def _padding(kernel_size: int, rate: int, fixed: bool) -> depthwise.Padding:

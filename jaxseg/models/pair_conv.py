@@ -3,11 +3,14 @@
 B examples, H x W pixels.
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxseg.models import layers
-from jaxseg.ops import convolution
+from jaxseg.ops import convolution, precision
 from jaxseg.types import Array
 
 
@@ -24,21 +27,33 @@ class PairConv(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
 
     def __call__(self, pair: Array) -> Array:
-        """Convolve a pair [B, H, W, 6]."""
-        return self._convolve(pair, self.kernel) + self.bias
+        """Convolve a pair [B, H, W, 6]; the result has its type."""
+        x = precision.product(self._convolution, pair, self.kernel)
+        return precision.add_bias(x, self.bias)
 
-    def halves(self, first: Array, second: Array) -> Array:
-        """Convolve frames [B, H, W, 3] in the first and others in the second place."""
+    def halves(
+        self, first: Array, second: Array, dtype: jnp.dtype = jnp.float32
+    ) -> Array:
+        """Convolve frames [B, H, W, 3] in the first and others in the second place.
+
+        Frames and kernel are rounded to `dtype`. The result is float32: halves may
+        cancel, and are to be added before they are rounded.
+        """
+
+        def conv(x, kernel):
+            return precision.wide_product(self._convolution, x.astype(dtype), kernel)
+
         kernels = self.kernel[:, :, :3], self.kernel[:, :, 3:]
         if first is second:
-            return self._convolve(first, jnp.concatenate(kernels, -1))
-        halves = [self._convolve(x, k) for x, k in zip((first, second), kernels)]
+            return conv(first, jnp.concatenate(kernels, -1))
+        halves = [conv(x, k) for x, k in zip((first, second), kernels)]
         return jnp.concatenate(halves, -1)
 
     def offset(self) -> Array:
         """Return the bias."""
         return self.bias
 
-    def _convolve(self, x: Array, kernel: Array) -> Array:
+    @property
+    def _convolution(self) -> Callable[[Array, Array], Array]:
         padding = (((self.kernel_size - 1) // 2,) * 2,) * 2
-        return convolution.conv(x, kernel, self.stride, padding=padding)
+        return functools.partial(convolution.conv, stride=self.stride, padding=padding)

@@ -6,6 +6,7 @@ follow XUSean0118/DVSNet (model/decisionmodel.py).
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 
 from jaxseg.models import layers
 from jaxseg.types import Array
@@ -20,18 +21,23 @@ class PolicyNet(nn.Module):
     begin with few keys. He-like weights alone move the two logits apart by about 1
     either way, as the seed has it; a small `action_scale`, a factor on the last
     layer's first weights, leaves the bias to decide.
+
+    `dtype` is that of the trunk's maps; what the trunk returns, and all of the head,
+    is float32.
     """
 
     conv_channels: int = 96
     hidden: tuple[int, ...] = (1024, 1024, 128)
     key_bias: float = 0.0
     action_scale: float = 1.0
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         self.conv = layers.ConvForLoops(self.conv_channels, name="Conv0")
         self.dense = [
             nn.Dense(
                 features,
+                dtype=self.dtype,
                 kernel_init=layers.he_init,
                 bias_init=nn.initializers.constant(_BIAS),
                 name=f"FC{index}",
@@ -40,6 +46,8 @@ class PolicyNet(nn.Module):
         ]
         self.actions = nn.Dense(
             2,
+            # On a GPU float32 products are rounded to fewer digits unless asked.
+            precision=lax.Precision.HIGHEST,
             kernel_init=self._init_actions,
             bias_init=self._init_action_bias,
             name=f"FC{len(self.hidden)}",
@@ -57,11 +65,11 @@ class PolicyNet(nn.Module):
 
     def trunk(self, deviation: Array) -> Array:
         """Return what depends on the pair of frames alone, [B, hidden[-1]]."""
-        x = layers.leaky_relu(self.conv(deviation))
+        x = layers.leaky_relu(self.conv(deviation.astype(self.dtype)))
         x = x.reshape(x.shape[0], -1)
         for dense in self.dense:
             x = layers.leaky_relu(dense(x))
-        return x
+        return x.astype(jnp.float32)
 
     def head(self, trunk: Array, key_ratio: Array, key_distance: Array) -> Array:
         """Join `trunk` [B, hidden[-1]] with the history: logits [B, 2]."""

@@ -10,12 +10,15 @@ from jaxseg.ops import resize
 from jaxseg.types import Array
 
 
-class Segmenter(nn.Module):
+class Segmenter(nn.Module, kw_only=True):
     """What every segmentation network has in common.
 
-    A subclass maps `images` [B, H, W, 3], RGB in 0..255, and `train` to logits
+    A subclass maps `images` [B, H, W, 3], RGB in 0..255, and `train` to float32 logits
     [B, h, w, C] on a grid of its own, and says how its source treats them.
     """
+
+    # Of all maps but the logits, see `ops.precision`.
+    dtype: jnp.dtype = jnp.float32
 
     # Modules that depend on the number of classes.
     HEAD = ("logits",)

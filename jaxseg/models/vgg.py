@@ -77,13 +77,13 @@ class Classifier(segmenter.Segmenter):
         Raises UserError for images of which five poolings leave nothing.
         """
         _check_size(*images.shape[1:3])
-        x = subtract(images, self.mean)
+        x = subtract(images, self.mean).astype(self.dtype)
         x = Body(self.width, "floor", name="vgg16")(x)["pool5"]
-        x = _pool_to(_pool_to(x, 7, 1), 7, 2)
+        x = _pool_to(_pool_to(x, 7, 1), 7, 2).astype(self.dtype)
         for name, size in (("fc6", 7), ("fc7", 1)):
             x = nn.relu(conv(self.hidden, name, size, padding=0)(x))
             x = layers.Dropout(self.dropout)(x, train)
-        return conv(self.num_classes, "fc8", 1, padding=0)(x)
+        return conv(self.num_classes, "fc8", 1, padding=0)(x.astype(jnp.float32))
 
 
 def conv(
@@ -132,7 +132,7 @@ def _pool(x: Array, pooling: str, block: int) -> Array:
 
 
 def _pool_to(x: Array, new: int, axis: int) -> Array:
-    """Average an axis to `new` pixels over windows that may overlap."""
+    """Average an axis to `new` pixels over windows that may overlap, in float32."""
     old = x.shape[axis]
     if old == new:
         return x
@@ -140,5 +140,6 @@ def _pool_to(x: Array, new: int, axis: int) -> Array:
     for i in range(new):
         start, stop = i * old // new, -(-(i + 1) * old // new)
         matrix[i, start:stop] = 1 / (stop - start)
+    x = x.astype(jnp.float32)
     y = jnp.tensordot(x, matrix, ((axis,), (1,)), precision=lax.Precision.HIGHEST)
     return jnp.moveaxis(y, -1, axis)

@@ -24,11 +24,14 @@ def resize_bilinear(x: Array, size: Size, rule: str = "corners") -> Array:
     (tensorflow/models: research/deeplab/model.py); a wanted length of 1 takes the
     first pixel. "half_pixel" is torch's (align_corners False) and Caffe's Resample of
     FlowNet 2.0 where it enlarges. "legacy" is TensorFlow 1's without align_corners, as
-    in DVSNet. Differentiable in reverse mode. Raises ValueError for another rule.
+    in DVSNet. Differentiable in reverse mode. The result has the type of `x`;
+    bfloat16 is interpolated in float32. Raises ValueError for another rule.
     """
     if rule not in RULES:
         raise ValueError(f"rule {rule!r}; expected one of: {', '.join(RULES)}")
-    return _resize_axis(_resize_axis(x, size[0], -3, rule), size[1], -2, rule)
+    wide = x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x
+    found = _resize_axis(_resize_axis(wide, size[0], -3, rule), size[1], -2, rule)
+    return found.astype(x.dtype)
 
 
 def resize_flow(flow: Array, size: Size) -> Array:
