@@ -28,20 +28,31 @@ SETTINGS = {
     },
 }
 PARTS = ("segmenter", "flow", "policy")
+RULES = dynamic.Rules(window=8)
 
 
 @functools.cache
 def variables():
-    return {part: build.init(SETTINGS, part, 0) for part in PARTS}
+    """Return drawn variables, without the time that initializers take to compile."""
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5 if len(leaf.shape) > 1 else 0.1
+        return rng.normal(0, scale, leaf.shape).astype(np.float32)
+
+    return {p: jax.tree.map(draw, build.shapes(SETTINGS, p)) for p in PARTS}
 
 
 @functools.cache
 def clip():
+    """Return moving blobs of which the features are a little off."""
     draw = np.random.default_rng(0)
     steps = draw.normal(0, 20, (12, 5, 5, 3)).cumsum(0) + 128
     images = np.clip(jax.image.resize(steps, (12, 33, 33, 3), "linear"), 0, 255)
     labels = (images.mean(-1) // 52).astype(np.uint8)
-    return dynamic.Clip(images.astype(np.uint8), labels)
+    features = 3 * np.eye(5)[labels[:, ::4, ::4]] + draw.normal(size=(12, 9, 9, 5))
+    features = jnp.asarray(features, jnp.float32)
+    return images.astype(np.uint8), labels, jax.nn.softmax(features)
 
 
 @pytest.mark.parametrize(
@@ -82,60 +93,79 @@ def test_only_the_deviation_is_bfloat16():
     assert seen.dtype == jnp.float32
 
 
-@functools.cache
-def rolled(precision, shared):
-    """Return trials of a clip, and the distinct pairs of a shared rollout."""
-    prepare = build.prepare_fn(SETTINGS, precision=precision)
-    episode = jax.jit(prepare)(variables(), clip())
-    scheduler = dynamic.sampled(build.policy_fn(SETTINGS, precision))
+def arguments(precision, make=jax.eval_shape):
+    """Return what a rollout takes: parameters, keys of 8 trials, an episode."""
+    images, labels, features = clip()
+    view = jax.vmap(build.framework(SETTINGS, precision).view_fn, (None, 0))
     params = dynamic.RolloutParams(
         variables(), (variables()["policy"], jnp.float32(0.9)), jnp.float32(0.5)
     )
     rngs = dynamic.trial_rngs(jax.random.key(0), jnp.arange(8))
-    rules = dynamic.Rules(window=8)
-    pair_fn = build.pair_fn(SETTINGS, precision=precision)
-    if not shared:
-        run = functools.partial(dynamic.rollout_trials, pair_fn, scheduler, rules=rules)
-        return jax.jit(run)(params, rngs, episode), None
-    run = functools.partial(
-        dynamic.rollout_episodes,
-        pair_fn,
-        scheduler,
-        rules=rules,
-        how=dynamic.Sharing(keep_seen=True, kept=None),
-    )
-    episodes = jax.tree.map(lambda x: x[None], episode)
-    found = jax.jit(run)(params, rngs[None], episodes)
-    return jax.tree.map(lambda x: x[0], found.trials), found.distinct
+    views = make(view, variables(), images)
+    scores = jnp.linspace(0.6, 0.8, len(images))
+    return params, rngs, dynamic.Episode(views, features, labels, scores)
+
+
+def parts(precision):
+    scheduler = dynamic.sampled(build.policy_fn(SETTINGS, precision))
+    return build.pair_fn(SETTINGS, precision=precision), scheduler
+
+
+def plain(precision):
+    run = functools.partial(dynamic.rollout_trials, *parts(precision), rules=RULES)
+    return lambda *args: run(*args)
+
+
+def shared(precision):
+    def run(params, rngs, episode):
+        found = dynamic.rollout_episodes(
+            *parts(precision),
+            params,
+            rngs[None],
+            jax.tree.map(lambda x: x[None], episode),
+            rules=RULES,
+            how=dynamic.Sharing((8,), keep_seen=True, kept=None, score_batch=8),
+        )
+        trials = jax.tree.map(lambda x: x[0], found.trials)
+        return trials, found.distinct.deviation, found.seen.value
+
+    return run
+
+
+@functools.cache
+def rolled(precision, make):
+    given = arguments(precision, lambda fn, *args: jax.jit(fn)(*args))
+    return jax.jit(make(precision))(*given)
 
 
 def test_bfloat16_rollouts_keep_deviations_at_half_the_size():
     for precision, dtype in (("float32", jnp.float32), ("bfloat16", jnp.bfloat16)):
-        trials, distinct = rolled(precision, True)
-        assert distinct.deviation.dtype == dtype
-        assert distinct.seen.dtype == jnp.float32
-        assert {x.dtype for x in (trials.reward, trials.key_probability)} == {
-            jnp.dtype(jnp.float32)
-        }
-        assert 0 < trials.action.sum() < trials.valid.sum()
+        shapes = jax.eval_shape(shared(precision), *arguments(precision))
+        trials, deviation, seen = shapes
+        assert deviation.dtype == dtype
+        float32 = {seen.dtype, trials.reward.dtype, trials.key_probability.dtype}
+        assert float32 == {jnp.dtype(jnp.float32)}
 
 
 def test_probabilities_of_the_same_pairs_are_close_in_both_precisions():
-    narrow, wide = (rolled(p, True)[0] for p in ("bfloat16", "float32"))
     # The first decision of every trial is on the same pair.
-    ours, theirs = (x.key_probability[:, 0] for x in (narrow, wide))
+    ours, theirs = (
+        rolled(precision, plain).key_probability[:, 0]
+        for precision in ("bfloat16", "float32")
+    )
     np.testing.assert_allclose(ours, theirs, atol=0.02)
     assert not np.array_equal(ours, theirs)
 
 
 def test_bfloat16_rollouts_decide_alike_shared_or_not():
-    shared, plain = (rolled("bfloat16", how)[0] for how in (True, False))
-    np.testing.assert_array_equal(shared.valid, plain.valid)
-    valid = np.asarray(plain.valid)
-    np.testing.assert_array_equal(shared.action[valid], plain.action[valid])
+    (found, _, _), expected = (rolled("bfloat16", how) for how in (shared, plain))
+    np.testing.assert_array_equal(found.valid, expected.valid)
+    valid = np.asarray(expected.valid)
+    np.testing.assert_array_equal(found.action[valid], expected.action[valid])
+    assert 0 < expected.action.sum() < valid.sum()
     # The sizes of batches decide in which order float32 sums are added.
     np.testing.assert_allclose(
-        shared.key_probability[valid], plain.key_probability[valid], atol=0.01
+        found.key_probability[valid], expected.key_probability[valid], atol=0.01
     )
-    assert np.abs(plain.reward).max() > 1e-3
-    np.testing.assert_allclose(shared.reward, plain.reward, atol=1e-3)
+    assert np.abs(expected.reward).max() > 1e-3
+    np.testing.assert_allclose(found.reward, expected.reward, atol=1e-3)
