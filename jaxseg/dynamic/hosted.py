@@ -50,14 +50,14 @@ def rollout_hosted(
     num_trials, num_frames = len(rngs), len(key_scores)
     states = _spread(environment.reset(rules), num_trials)
     memory = _spread(scheduler.start(params.scheduler), num_trials)
-    rows = []
+    sizes, rows = sharing.network_sizes(how, num_trials), []
     for frame in range(1, num_frames):
         alive = ~np.asarray(states.done)
         if not alive.any():
             break
         key_frames = np.asarray(states.key_frame)
         keys = np.unique(key_frames[alive])
-        seen = _look(pair_fn, scheduler, params, episode, keys, frame, how)
+        seen = _look(pair_fn, scheduler, params, episode, keys, frame, sizes)
         row = np.searchsorted(keys, key_frames).clip(max=len(keys) - 1)
         states, memory, decided = decide(
             params.scheduler, params.budget, seen, rngs, states, memory, row
@@ -71,19 +71,15 @@ def rollout_hosted(
     return jax.tree.map(np.asarray, trials)
 
 
-def _look(pair_fn, scheduler, params, episode, keys, frame, how):
-    """Return what the scheduler sees of the pairs (k, frame), [>= K', ...]."""
-    sizes = sharing.network_sizes(how, len(keys))
-    size = next((size for size in sizes if size >= len(keys)), sizes[-1])
-    found = pairs.evaluate_pairs(
-        pair_fn,
-        params.framework,
-        episode,
-        keys.astype(np.int32),
-        np.full(len(keys), frame, np.int32),
-        batch_size=size,
-    )
-    return _looks(scheduler)(params.scheduler, found.deviation)
+def _look(pair_fn, scheduler, params, episode, keys, frame, sizes):
+    """Return what the scheduler sees of the pairs (k, frame), [>= n, ...] of [n] k."""
+    parts, largest = [], sizes[-1]
+    for begun in range(0, len(keys), largest):
+        some = keys[begun : begun + largest]
+        size = next(size for size in sizes if size >= len(some))
+        some = np.pad(some, (0, size - len(some)), "edge")
+        parts.append(_looks(pair_fn, scheduler)(params, episode, some, frame))
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
 
 def _scores(pair_fn, params, episode, decided, how):
@@ -103,8 +99,12 @@ def _scores(pair_fn, params, episode, decided, how):
 
 
 @functools.lru_cache(maxsize=8)
-def _looks(scheduler):
-    return jax.jit(jax.vmap(scheduler.look, (None, 0)))
+def _looks(pair_fn, scheduler):
+    def one(params, episode, key_frame, frame):
+        pair = pair_fn(params.framework, episode, key_frame, frame)
+        return scheduler.look(params.scheduler, pair.deviation)
+
+    return jax.jit(jax.vmap(one, (None, None, 0, None)))
 
 
 @functools.lru_cache(maxsize=8)
