@@ -44,6 +44,17 @@ def base(arg: str, stage: str) -> ml_collections.ConfigDict:
     return config
 
 
+def features(config: ml_collections.ConfigDict, how: str) -> None:
+    """Add what becomes of what N makes of the frames of a split.
+
+    how: "computed" runs N whenever it is needed; "float32" (the same results),
+    "bfloat16" and "uint8" (rounded) run it once and store its features and scores.
+    """
+    config.data.features = how
+    # Where they are stored; "" = `features` in the prepared folder.
+    config.runtime.features_folder = ""
+
+
 def segmenter(arg: str) -> ml_collections.ConfigDict:
     """Architecture of N: DeepLab-V3+, output stride 16, decoder stride 4."""
     group = ml_collections.ConfigDict()

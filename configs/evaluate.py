@@ -12,6 +12,7 @@ from configs import common
 def get_config(arg: str = "vw300"):
     arg = common.preset(arg)
     config = common.base(arg, "evaluate")
+    common.features(config, "computed")
     config.policy_runs = {
         "vw300": ("runs/eta04", "runs/eta06", "runs/eta14"),
         "synthetic": ("runs/demo/eta06", "runs/demo/eta14"),

@@ -20,6 +20,7 @@ from configs import common
 def get_config(arg: str = "paper"):
     arg = common.preset("vw300" if arg == "paper" else arg)
     config = common.base(arg, "policy")
+    common.features(config, "bfloat16" if arg == "vw300" else "computed")
     # The run folder that holds N and F.
     config.flow_run = {
         "vw300": "runs/flow",

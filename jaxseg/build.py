@@ -27,7 +27,7 @@ from jaxseg.models import (
     segmenter,
     vgg,
 )
-from jaxseg.ops import forms, iou, resize
+from jaxseg.ops import forms, iou, resize, stored
 from jaxseg.ops import precision as precisions
 from jaxseg.types import Array, PRNGKey, Variables
 
@@ -208,6 +208,24 @@ def flow_frame_fn(settings: Mapping[str, Any]) -> Callable[[Array], Array]:
     )
 
 
+@cached("segmenter")
+def feature_fn(settings: Mapping[str, Any], precision: str = "float32"):
+    """Return N_feat: variables, image [H, W, 3] -> features [h, w, C]."""
+    net = segmenter_net(settings, precision)
+
+    def features(variables, image):
+        return net.apply(variables["segmenter"], image[None], method=net.features)[0]
+
+    return features
+
+
+@cached("segmenter")
+def task_fn(settings: Mapping[str, Any]):
+    """Return N_task: variables, features -> class map uint8 of N's input size."""
+    net, size = segmenter_net(settings), input_size(settings)
+    return lambda variables, features: net.labels(features, size)
+
+
 @cached("segmenter", "flow")
 def framework(
     settings: Mapping[str, Any], precision: str = "float32"
@@ -220,7 +238,7 @@ def framework(
     upsamples to the segmenter's input size and takes the argmax. Variables are those
     of a `Model`. In bfloat16 only deviations are of that type, of all results.
     """
-    label_size, border = input_size(settings), settings["flow"]["border"]
+    border = settings["flow"]["border"]
     net, flow = segmenter_net(settings, precision), flow_net(settings, precision)
     flow_frame = flow_frame_fn(settings)
     propagate = functools.partial(flownet.propagate, border=border)
@@ -228,12 +246,6 @@ def framework(
         propagate = functools.partial(
             flownet.propagate_on_flow_grid, rule=net.RULE, border=border
         )
-
-    def feature_fn(variables, image):
-        return net.apply(variables["segmenter"], image[None], method=net.features)[0]
-
-    def task_fn(variables, features):
-        return net.labels(features, label_size)
 
     # Half of F's encoder on a CPU is its first convolution, so there a view is its
     # answer. Elsewhere that would cost more memory traffic than it saves.
@@ -253,8 +265,8 @@ def framework(
         return jax.tree.map(lambda x: x[0], motion)
 
     return dynamic.Framework(
-        feature_fn=feature_fn,
-        task_fn=task_fn,
+        feature_fn=feature_fn(settings, precision),
+        task_fn=task_fn(settings),
         view_fn=view_fn,
         motion_fn=motion_fn,
         deviation_fn=lambda motion: motion.deviation,
@@ -281,13 +293,23 @@ def prepare_fn(
     scoring: Scoring = DEFAULT_SCORING,
     precision: str = "float32",
 ):
-    """Return `dynamic.prepare` with these networks: variables, clip -> episode."""
-    return functools.partial(
+    """Return `dynamic.prepare` with these networks: variables, clip -> episode.
+
+    Features that a clip brings along may be in any format of `ops.stored`; N's
+    variables are not read then.
+    """
+    prepare = functools.partial(
         dynamic.prepare,
         framework(settings, precision),
         score_fn=score_fn(settings, scoring),
         pseudo_labels=scoring.pseudo_labels,
     )
+
+    def prepared(variables, clip: dynamic.Clip) -> dynamic.Episode:
+        features = jax.tree.map(stored.decode, clip.features)
+        return prepare(variables, clip._replace(features=features))
+
+    return prepared
 
 
 @cached("segmenter", "flow")

@@ -26,6 +26,7 @@ COMMANDS = (
     "demo",
     "dataset",
     "convert",
+    "features",
     "train",
     "evaluate",
     "segment",

@@ -5,6 +5,7 @@ passes in; nothing here knows a network, a data set or a config.
 """
 
 from jaxseg.dynamic.environment import (
+    key_features,
     networks_pair,
     observe,
     prepare,
@@ -93,6 +94,7 @@ __all__ = [
     "evaluate_pairs",
     "fixed_interval",
     "halves",
+    "key_features",
     "memoryless",
     "networks_pair",
     "observe",

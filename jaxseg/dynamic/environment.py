@@ -1,5 +1,6 @@
 """The environment of the paper as pure functions: prepare, reset, observe, step."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,23 +35,22 @@ def prepare(
     """Compute once what no action can change: views, key features and U_a1.
 
     Args:
-      clip: images [T, H, W, 3] and labels [T, H, W].
+      clip: images [T, H, W, 3] and labels [T, H, W]; features and key scores are
+        computed where they are not in it.
       score_fn: quality of a prediction, for example the mean IoU (Eq. 1).
       pseudo_labels: use the key predictions as targets (Eq. 2; then U_a1 is what
         `score_fn` gives a prediction against itself, 1 for the pixel accuracy).
       batch_size: frames that go through N_feat together; bounds the memory.
     """
-
-    def one_frame(image):
-        features = framework.feature_fn(variables, image)
-        return framework.view_fn(variables, image), features
-
-    views, features = jax.lax.map(one_frame, clip.images, batch_size=batch_size)
+    features, targets, scores = clip.features, clip.labels, clip.key_scores
+    if features is None:
+        features = key_features(
+            framework.feature_fn, variables, clip.images, batch_size=batch_size
+        )
 
     def predict(features):
         return framework.task_fn(variables, features)
 
-    targets = clip.labels
     if pseudo_labels:
         targets = jax.lax.map(predict, features, batch_size=batch_size)
 
@@ -58,8 +58,32 @@ def prepare(
         features, target = features_and_target
         return score_fn(predict(features), target)
 
-    scores = jax.lax.map(key_score, (features, targets), batch_size=batch_size)
+    if scores is None:
+        scores = jax.lax.map(key_score, (features, targets), batch_size=batch_size)
+    view = functools.partial(framework.view_fn, variables)
+    views = jax.lax.map(view, clip.images, batch_size=batch_size)
     return Episode(views, features, targets, scores)
+
+
+def key_features(
+    feature_fn: Callable[[Variables, Any], Any],
+    variables: Variables,
+    images: Array,
+    *,
+    batch_size: int = 16,
+) -> Any:
+    """Return N_feat of every frame of `images` [T, H, W, 3].
+
+    Frames go in batches of one size, the last filled up with its last frame, so that
+    one program does all and what it gives a frame does not depend on T.
+    """
+    count = len(images)
+    fill = -count % batch_size
+    filled = jnp.concatenate([images, jnp.repeat(images[-1:], fill, axis=0)])
+    features = jax.lax.map(
+        functools.partial(feature_fn, variables), filled, batch_size=batch_size
+    )
+    return jax.tree.map(lambda x: x[:count], features)
 
 
 def networks_pair(framework: Framework, score_fn: ScoreFn) -> PairFn:

@@ -40,6 +40,9 @@ class Clip(NamedTuple):
 
     images: Array  # [T, H, W, 3] RGB 0..255
     labels: Array | None  # [T, H, W] classes, 255 ignored; None where unlabelled
+    # What N alone makes of the frames, where it was computed before.
+    features: Any = None  # [T, ...]
+    key_scores: Array | None = None  # [T] U_a1
 
 
 class Episode(NamedTuple):

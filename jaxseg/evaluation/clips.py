@@ -73,8 +73,7 @@ def _key_confusions(settings):
 def score_clip(
     model: model_file.Model,
     compared: dict[str, specs.Spec],
-    images: np.ndarray,
-    labels: np.ndarray,
+    clip: dynamic.Clip,
     *,
     classes: str = "present",
     seed: int = 0,
@@ -88,11 +87,11 @@ def score_clip(
     Args:
       model: settings and variables of N and F.
       compared: label -> spec.
-      images, labels: [T, H, W, 3] and [T, H, W].
+      clip: with labels.
       classes: that the mean IoU counts, see `iou.mean_iou`.
       progress: called with numbers of finished pairs.
     """
-    episode = tables.episode_of(model, images, labels, build.Scoring(classes=classes))
+    episode = tables.episode_of(model, clip, build.Scoring(classes=classes))
     table = dynamic.build_table(
         table_fn(model.settings, classes),
         model.variables,
@@ -106,9 +105,10 @@ def score_clip(
         label: _outcome(spec, on_device, table, keyed, seed)
         for label, spec in compared.items()
     }
-    dense = dynamic.dense_scores(table.scores, len(images))
+    frames = len(table.key_scores)
+    dense = dynamic.dense_scores(table.scores, frames)
     best = dynamic.optimum(dense, table.key_scores)
-    return ClipScores(len(images), 1, outcomes, best.totals)
+    return ClipScores(frames, 1, outcomes, best.totals)
 
 
 def _outcome(spec, on_device, table, keyed, seed) -> Outcome:

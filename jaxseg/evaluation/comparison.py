@@ -8,7 +8,16 @@ from typing import Any
 from jaxseg import build, model_file
 from jaxseg.data import source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import checks, curves, plots, rows, specs, speed, tables
+from jaxseg.evaluation import (
+    checks,
+    curves,
+    features,
+    plots,
+    rows,
+    specs,
+    speed,
+    tables,
+)
 from jaxseg.ops import iou
 from jaxseg.runtime import files, progress, runs
 
@@ -30,6 +39,7 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     readings = _readings(config)
     models = _load(config["policy_runs"])
     model = models[0][1]
+    features.check(config, model.settings)
     frames = source.FrameSource(
         config["data"]["prepared"], config["split"], build.input_size(model.settings)
     )
@@ -54,6 +64,7 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
 def _compare(config, models, frames, folder: Path, readings) -> dict[str, Any]:
     """Score, write table and figure, and say how the policies compare."""
     model, compared = models[0][1], _specs(config, models)
+    scoring = build.Scoring(classes=readings.classes)
     clips = curves.clips_of(frames, config["clip_length"])
     pairs = sum(clip.length * (clip.length - 1) // 2 for clip in clips)
     with progress.bar(pairs, 0, f"score set {config['split']}") as bar:
@@ -61,6 +72,7 @@ def _compare(config, models, frames, folder: Path, readings) -> dict[str, Any]:
             model,
             compared,
             frames,
+            features.clips(config, model, frames, scoring),
             folder / "clips",
             clip_length=config["clip_length"],
             classes=readings.classes,

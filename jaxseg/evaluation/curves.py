@@ -11,7 +11,7 @@ import numpy as np
 from jaxseg import model_file
 from jaxseg.data import source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import arrays, clips, specs
+from jaxseg.evaluation import arrays, clips, features, specs
 
 
 class Clip(NamedTuple):
@@ -56,6 +56,7 @@ def score_split(
     model: model_file.Model,
     compared: dict[str, specs.Spec],
     frames: source.FrameSource,
+    clip_fn: features.ClipFn,
     folder: Path,
     *,
     clip_length: int = 0,
@@ -66,7 +67,7 @@ def score_split(
     """Score every scheduler on every video of a split, in name order.
 
     Each finished clip is kept in `folder`, so that a second call goes on where the
-    first stopped.
+    first stopped. Clips of `frames` are read by `clip_fn`.
 
     Returns:
       Video name -> the sums over its clips.
@@ -79,13 +80,11 @@ def score_split(
             if progress is not None:
                 progress(clip.length * (clip.length - 1) // 2)
         else:
-            images, labels = frames.clip(clip.start, clip.length)
             own = zlib.crc32(f"{seed}/{clip.video}/{clip.start}".encode())
             scores = clips.score_clip(
                 model,
                 compared,
-                images,
-                labels,
+                clip_fn(clip.start, clip.length),
                 classes=classes,
                 seed=own,
                 progress=progress,

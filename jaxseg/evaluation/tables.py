@@ -46,18 +46,16 @@ def digest(
 
 def episode_of(
     model: model_file.Model,
-    images: np.ndarray,
-    labels: np.ndarray | None,
+    clip: dynamic.Clip,
     scoring: build.Scoring = build.DEFAULT_SCORING,
 ) -> dynamic.Episode:
-    """Prepare the episode of a clip, images [T, H, W, 3] and labels [T, H, W]."""
-    prepare = _prepare(model.settings, scoring)
-    return prepare(_networks(model), dynamic.Clip(images, labels))
+    """Prepare the episode of a clip; see `build.prepare_fn`."""
+    return _prepare(model.settings, scoring)(_networks(model), clip)
 
 
 def clip_table(
     model: model_file.Model,
-    clip: Callable[[], tuple[np.ndarray, np.ndarray]],
+    clip: Callable[[], dynamic.Clip],
     path: Path,
     *,
     scoring: build.Scoring = build.DEFAULT_SCORING,
@@ -66,7 +64,7 @@ def clip_table(
     """Read the table of a clip from `path`, or compute it and write it there.
 
     Args:
-      clip: returns images and labels; called only where the table must be computed.
+      clip: called only where the table must be computed.
       progress: called with numbers of finished pairs.
     """
     if path.is_file():
@@ -76,11 +74,10 @@ def clip_table(
         if progress is not None:
             progress(len(table.scores))
         return table
-    images, labels = clip()
     table = dynamic.build_table(
         build.pair_fn(model.settings, scoring),
         _networks(model),
-        episode_of(model, images, labels, scoring),
+        episode_of(model, clip(), scoring),
         batch_size=batch_size(model.settings),
         progress=progress,
     )

@@ -12,24 +12,27 @@ import numpy as np
 
 from jaxseg import build, dynamic
 from jaxseg.data import sampling
-from jaxseg.evaluation import tables
+from jaxseg.evaluation import features, tables
 from jaxseg.learning import policy, recipe, shared
 from jaxseg.runtime import progress
 
 
 def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
-    """Episodes drawn from the whole split, networks run on the fly."""
+    """Episodes drawn from the whole split, networks run on the fly.
+
+    N runs where its features are not stored.
+    """
     group = config["policy"]
     scoring = recipe.scoring(settings)
     episode_fn, seed = build.prepare_fn(settings, scoring), _clip_seed(config)
+    clip_fn = features.clips(config, model, frames, scoring)
 
     def episodes_fn(step):
         starts = sampling.clip_starts(
             frames, seed, step, group["episodes"], group["episode_length"]
         )
-        clips = [frames.clip(start, group["episode_length"]) for start in starts]
-        images, labels = (np.stack(arrays) for arrays in zip(*clips, strict=True))
-        return dynamic.Clip(images, labels)
+        clips = [clip_fn(start, group["episode_length"]) for start in starts]
+        return jax.tree.map(lambda *arrays: np.stack(arrays), *clips)
 
     pair_fn, policy_fn = build.pair_fn(settings, scoring), build.policy_fn(settings)
     if group["rollout"] == "shared":
@@ -48,7 +51,10 @@ def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
             episode_fn=episode_fn,
             each=lambda fn: lambda units: jax.lax.map(fn, units),
         )
-    networks = {name: model.variables[name] for name in ("segmenter", "flow")}
+    parts = ["flow"]  # stored features need no N
+    if config["data"]["features"] == features.COMPUTED:
+        parts.append("segmenter")
+    networks = {name: model.variables[name] for name in parts}
     return gradient, networks, episodes_fn
 
 
@@ -88,7 +94,8 @@ def _pool(config, model, frames, scoring) -> dynamic.PairTable:
     group = config["policy"]
     length, count = group["episode_length"], group["pool"]
     starts = sampling.spread_clips(frames, count, length)
-    name = tables.digest(model, tables.data_digest(config["data"]["prepared"]), scoring)
+    name = tables.digest(model, features.identity(config), scoring)
+    clip_fn = features.clips(config, model, frames, scoring)
     run = Path(config["flow_run"])  # or a model file
     folder = (run if run.is_dir() else run.parent) / "tables" / name
     pairs = length * (length - 1) // 2
@@ -96,7 +103,7 @@ def _pool(config, model, frames, scoring) -> dynamic.PairTable:
         found = [
             tables.clip_table(
                 model,
-                lambda start=start: frames.clip(start, length),
+                lambda start=start: clip_fn(start, length),
                 folder / f"{frames.split}-{start}-{length}.npz",
                 scoring=scoring,
                 progress=bar.advance,

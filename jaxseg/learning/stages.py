@@ -9,7 +9,7 @@ import jax
 from jaxseg import build, model_file
 from jaxseg.data import augment, classes, sampling, source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import tables
+from jaxseg.evaluation import features, tables
 from jaxseg.learning import (
     episodes,
     flow,
@@ -253,6 +253,7 @@ def _policy(config) -> Job:
     }
     tx, devices = _optimizer(config), _devices(config)
     how = recipe.recipe(settings, devices["num_devices"])
+    features.check(config, settings)
     frames = source.FrameSource(
         config["data"]["prepared"], POLICY_SPLIT, build.input_size(settings)
     )

@@ -53,13 +53,27 @@ def locked(path: str | os.PathLike, message: str) -> Iterator[None]:
       UserError: with `message` where another holder is at work, or the file cannot be
         written.
     """
+    with claimed(path) as mine:
+        if not mine:
+            raise UserError(message)
+        yield
+
+
+@contextlib.contextmanager
+def claimed(path: str | os.PathLike) -> Iterator[bool]:
+    """Try to hold a lock file as `locked` does, and say whether it is held.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
     with writing(path):
         file = _lock(Path(path))
     if file is None:
-        raise UserError(message)
+        yield False
+        return
     with file:
         try:
-            yield
+            yield True
         finally:
             Path(path).unlink(missing_ok=True)
 

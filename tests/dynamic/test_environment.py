@@ -108,6 +108,36 @@ def test_pseudo_labels_make_key_scores_perfect():
     np.testing.assert_allclose(episode.targets, clip.images[:, 0, 0, 0])
 
 
+@pytest.mark.parametrize("pseudo_labels", [False, True])
+def test_prepare_takes_features_and_scores_that_a_clip_has(pseudo_labels):
+    clip = fakes.clip(3, 7)
+
+    def refuse(variables, image):
+        raise AssertionError("N_feat was run")
+
+    framework = fakes.FRAMEWORK._replace(feature_fn=refuse)
+    clip = clip._replace(features=clip.images[:, 0, 0, 0] + 1.0)
+    options = {"score_fn": fakes.score, "pseudo_labels": pseudo_labels}
+    episode = dynamic.prepare(framework, fakes.VARIABLES, clip, **options)
+    np.testing.assert_array_equal(episode.features, clip.features)
+    target = clip.features if pseudo_labels else clip.labels
+    np.testing.assert_array_equal(episode.targets, target)
+    expected = np.exp(-np.abs(clip.features - target))
+    np.testing.assert_allclose(episode.key_scores, expected, rtol=1e-6)
+    known = clip._replace(key_scores=jnp.arange(7.0))
+    episode = dynamic.prepare(framework, fakes.VARIABLES, known, **options)
+    np.testing.assert_array_equal(episode.key_scores, np.arange(7.0))
+
+
+def test_every_frame_has_its_features_whatever_the_batch():
+    clip = fakes.clip(3, 21)
+    sums = lambda variables, image: image.sum()
+    for count in (1, 4, 8, 21):
+        images = clip.images[:count]
+        found = dynamic.key_features(sums, None, images, batch_size=4)
+        np.testing.assert_array_equal(found, images[:, 0, 0, 0])
+
+
 def test_observe_gives_the_pair_and_the_expert_information():
     episode, rules = fakes.episode(num_frames=9), dynamic.Rules(window=10)
     state = dynamic.reset(rules)._replace(frame=jnp.int32(5), key_frame=jnp.int32(2))

@@ -55,7 +55,7 @@ def test_tables_lie_beside_the_model_of_the_flow_network(tmp_path, monkeypatch):
     for flow_run in ("run", "model.safetensors"):
         config = {
             "flow_run": str(tmp_path / flow_run),
-            "data": {"prepared": ""},
+            "data": {"prepared": "", "features": "computed"},
             "policy": {"episode_length": 3, "pool": 1},
         }
         episodes._pool(config, None, frames, None)

@@ -81,7 +81,7 @@ def test_rollout_equals_the_loop_decision_for_decision(model, clip, seed, budget
     policy["params"][last]["bias"] = jnp.zeros(2)
     model = model._replace(variables={**model.variables, "policy": policy})
     rules = build.rules(model.settings)
-    episode = tables.episode_of(model, images, labels)
+    episode = tables.episode_of(model, dynamic.Clip(images, labels))
     params = dynamic.RolloutParams(
         model.variables, (policy, jnp.float32(1.0)), jnp.float32(budget)
     )
@@ -120,7 +120,7 @@ def test_tables_of_the_evaluation_decide_as_the_stream_does(model, clip):
     model = model._replace(variables={**model.variables, "policy": policy})
     taus = (0.3, 0.45, 0.5, 0.55, 0.7)
     compared = {"policy": specs.policy(model, taus, 0)}
-    scores = clips.score_clip(model, compared, images, labels)
+    scores = clips.score_clip(model, compared, dynamic.Clip(images, labels))
     for index, tau in enumerate(taus):
         frames = list(live.stream(model, tau)(iter(images)))
         keys = sum(frame.key for frame in frames)

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from jaxseg import build, dynamic
+from jaxseg.data import sampling
+from jaxseg.evaluation import rounding
+from jaxseg.ops import stored
+from tests.evaluation import test_feature_store as store_tests
+
+tiny = store_tests.tiny
+
+
+class Source:
+    """The noise of the store's tests, all of it labelled."""
+
+    def __init__(self):
+        self._noise = store_tests.Frames()
+        self.split, self.runs = self._noise.split, self._noise.runs
+        self.labelled = np.arange(len(self._noise.images))
+
+    def frames(self, records):
+        return self._noise.images[records], self._noise.labels[records]
+
+    def images(self, records):
+        return self._noise.images[records]
+
+
+@pytest.mark.parametrize("architecture", ["tiny", "tiny_logits"])
+def test_losses_are_those_of_scores_from_rounded_features(
+    tiny, monkeypatch, architecture
+):
+    """Where nothing moves, a propagated frame is what the key's features say."""
+    model = store_tests.make(architecture)
+    settings = model.settings | {"flow": {}}
+    model = model._replace(settings=settings)
+    still = dynamic.Framework(
+        build.feature_fn(settings),
+        build.task_fn(settings),
+        view_fn=lambda variables, image: 0,
+        motion_fn=lambda variables, view, key_view: 0,
+        deviation_fn=lambda motion: motion,
+        propagate_fn=lambda motion, features: features,
+    )
+    monkeypatch.setattr(build, "framework", lambda settings: still)
+    frames = Source()
+    reward, found = rounding.losses(model, frames, 19, max_gap=5, seed=3)
+
+    score_fn = build.score_fn(settings)
+
+    def score(features, record):
+        _, label = frames.frames(record)
+        return float(score_fn(still.task_fn(None, features), label))
+
+    keys, current = sampling.pair_indices(frames, 3, 0, 19, 5).T
+    feature = lambda record: still.feature_fn(model.variables, frames.images(record))
+    exact = np.array([score(feature(k), i) for k, i in zip(keys, current)])
+    own = np.array([score(feature(i), i) for i in current])
+    assert reward == pytest.approx((own - exact).mean(), abs=1e-5)
+    names = ["bfloat16", "uint8"] if architecture == "tiny" else ["bfloat16"]
+    assert [loss.format for loss in found] == names
+    for loss in found:
+        rounded = [
+            score(stored.decode(stored.encode(feature(k), loss.format)), i)
+            for k, i in zip(keys, current)
+        ]
+        difference = np.array(rounded) - exact
+        assert loss.changed == pytest.approx((difference != 0).mean(), abs=0.11)
+        assert loss.changed > 0.2
+        assert loss.mean == pytest.approx(difference.mean(), abs=1e-5)
+        assert loss.mean_size == pytest.approx(np.abs(difference).mean(), abs=1e-5)
+        assert loss.largest == pytest.approx(np.abs(difference).max(), abs=1e-5)
