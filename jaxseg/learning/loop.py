@@ -43,7 +43,8 @@ class Trainer(NamedTuple):
       batch_fn: step -> host batch, from the seed and the step alone. It runs in a
         thread of its own, ahead of the updates.
       update_fn: (state, batch, step) -> (state, metrics); metrics are device scalars
-        and must hold "loss". It may donate the state.
+        and must hold "loss". Where that is the mean of several, "NAME/loss" are those.
+        It may donate the state.
       eval_fn: state -> metrics, or None to skip validation.
       best_metric: the one of `eval_fn` whose highest value keeps a checkpoint.
     """
@@ -76,7 +77,8 @@ def run_loop(
     raises KeyboardInterrupt; a second one stops at once.
 
     Raises:
-      TrainingError: the loss or the parameters are not finite; names the step.
+      TrainingError: a loss or the parameters are not finite; names the step, and
+        whose loss it is where there are several.
       KeyboardInterrupt: after an interrupt.
     """
     folder = Path(run_folder)
@@ -140,7 +142,7 @@ class _Updates:
         # between any two.
         self._current: tuple[int, tuple[TrainState, Metrics]] = step, (state, {})
         self._settled = step
-        self._unchecked: dict[int, Array] = {}
+        self._unchecked: dict[int, Metrics] = {}
 
     @property
     def state(self) -> TrainState:
@@ -149,8 +151,8 @@ class _Updates:
     def advance(self, step: int, batch: Any) -> None:
         """Do update `step` and all that is due after it."""
         self._current = step, self._trainer.update_fn(self.state, batch, step)
-        loss = self._current[1][1]["loss"]
-        self._unchecked[step] = loss
+        values = self._current[1][1]
+        self._unchecked[step] = {n: x for n, x in values.items() if _is_loss(n)}
         waits_for = self._unchecked.get(step - _IN_FLIGHT)
         if waits_for is not None:
             jax.block_until_ready(waits_for)
@@ -188,15 +190,22 @@ class _Updates:
     def _save(self, step: int, found: dict[str, float] | None) -> None:
         self._check_losses()
         if not _is_finite((self.state.params, self.state.model_state)):
-            raise self._error("parameters are not finite", step)
+            values = _fetch(self._current[1][1])
+            wrong = [name for name, x in values.items() if not np.isfinite(x)]
+            hint = f" (nor is {wrong[0]})" if wrong else ""
+            raise self._error(f"parameters are not finite{hint}", step)
         self._saved.save(step, self.state, found)
 
     def _check_losses(self) -> None:
         """Raise for the first loss that is not finite, of all since the last check."""
-        steps, losses = list(self._unchecked), list(self._unchecked.values())
-        for step, loss in zip(steps, jax.device_get(losses), strict=True):
-            if not np.isfinite(loss):
-                raise self._error(f"loss is {float(loss)}", step)
+        for step, losses in jax.device_get(self._unchecked).items():
+            wrong = [name for name, x in losses.items() if not np.isfinite(x)]
+            if wrong:
+                # Where one of several is wrong, so is their mean.
+                name = next((name for name in wrong if name != "loss"), "loss")
+                whose = name.removesuffix("loss").rstrip("/")
+                what = f"loss of {whose}" if whose else "loss"
+                raise self._error(f"{what} is {float(losses[name])}", step)
         self._unchecked.clear()
 
     def _error(self, what: str, step: int) -> TrainingError:
@@ -218,6 +227,10 @@ def _start(trainer: Trainer, saved: checkpoint.Checkpoints) -> tuple[int, TrainS
     arrays = jax.tree.map(jnp.asarray, trainer.init_fn())
     state = jax.tree.map(lambda x: jax.device_put(x, x.sharding), arrays)
     return saved.restore_latest(state) or (0, state)
+
+
+def _is_loss(name: str) -> bool:
+    return name == "loss" or name.endswith("/loss")
 
 
 def _fetch(values: Metrics) -> dict[str, float]:

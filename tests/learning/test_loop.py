@@ -135,6 +135,17 @@ def test_a_loss_that_is_not_finite_is_named_by_its_step(tmp_path):
     assert [r["step"] for r in metrics.read(tmp_path)] == [5]
 
 
+def test_one_of_several_losses_that_is_not_finite_is_named(tmp_path):
+    def update(state, batch, step):
+        state, values = _update(state, batch, step)
+        other = jnp.where(step == 7, jnp.inf, 1.0)
+        several = {"one/loss": values["loss"], "two/loss": other}
+        return state, {"loss": (values["loss"] + other) / 2, **several}
+
+    with pytest.raises(loop.TrainingError, match="the loss of two is inf at step 7"):
+        loop.run_loop(_trainer(update_fn=update), tmp_path, **SETTINGS)
+
+
 def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
     def update(state, batch, step):
         new, values = _update(state, batch, step)
