@@ -10,7 +10,7 @@ from jaxseg import build, model_file
 from jaxseg.cli import main
 from jaxseg.data import augment, cityscapes, prepare, source
 from jaxseg.errors import UserError
-from jaxseg.learning import fitting, flow, segmenter, stages, start
+from jaxseg.learning import fitting, flow, optimizers, segmenter, stages, start
 from jaxseg.models import deeplab_v3plus, parameters, vgg
 from jaxseg.pretrained import catalogue
 from jaxseg.runtime import config, metrics, weights
@@ -61,7 +61,7 @@ def test_a_converted_file_fits_but_for_its_classifier(model):
 def test_every_recipe_is_whole(model, data):
     found = load(model, data)
     stages.check(found)
-    stages._optimizer(found, ("logits",))  # refuses options it does not know
+    optimizers.of_group(found["train"], ("logits",))  # refuses options it does not know
     assert found["init_from"] == f"weights/{model}.safetensors" and found["new_head"]
     classes = {"vw300": 5, "cityscapes": 19}[data]
     assert found["segmenter"]["num_classes"] == classes
@@ -209,7 +209,7 @@ def trainer(folder, data="cityscapes", **changes):
         frames,
         source.FrameSource(folder / "data", "B", (65, 129)),
         augment.Augmentation(**(wanted["augment"] | changes)),
-        stages._optimizer(wanted),
+        optimizers.of_group(wanted["train"]),
         batch_size=4,
         eval_frames=2,
         start=lambda: None,
@@ -284,7 +284,7 @@ def test_flow_learns_on_pairs_that_end_at_the_annotated_frame(tmp_path):
         frames,
         frames,
         flow.Options(batch_size=16, max_gap=found["max_gap"], flip=False),
-        stages._optimizer(found),
+        optimizers.of_group(found["train"]),
         start=lambda: None,
         seed=0,
         num_devices=1,

@@ -1,6 +1,9 @@
 """Policies over the key budget eta: the points of a trade-off curve.
 
 python -m launch.sweep --sweep=configs/sweeps/eta.py --out=runs/sweep_eta
+
+Every point draws clips of its own; configs/population.py trains policies together on
+the same ones.
 """
 
 CONFIG = "configs/policy.py:synthetic"

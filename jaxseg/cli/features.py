@@ -87,16 +87,17 @@ def run(args, rest: list[str]) -> None:
 def _reads(name: str, config) -> tuple[str, str]:
     """Return the run of N and the split that a config of some stage reads."""
     from jaxseg.evaluation import checks
-    from jaxseg.learning import stages
+    from jaxseg.learning import policies
 
-    if config.get("stage") == "policy":
-        return config["flow_run"], stages.POLICY_SPLIT
+    if config.get("stage") in ("policy", "population"):
+        return config["flow_run"], policies.SPLIT
     if config.get("stage") == "evaluate":
         checks.names(config, "policy_runs", "folders of trained policies")
         return config["policy_runs"][0], config["split"]
     raise UserError(
-        f"{name} has stage {config.get('stage')!r}; expected policy or evaluate, which "
-        "read stored features; use configs/policy.py or configs/evaluate.py"
+        f"{name} has stage {config.get('stage')!r}; expected policy, population or "
+        "evaluate, which read stored features; use configs/policy.py or another of "
+        "these"
     )
 
 
@@ -104,7 +105,7 @@ def _scoring(config):
     from jaxseg import build
     from jaxseg.learning import recipe
 
-    if config["stage"] == "policy":
+    if config["stage"] != "evaluate":
         return recipe.scoring(config)
     return build.Scoring(classes=config["score_classes"])
 

@@ -28,6 +28,7 @@ COMMANDS = (
     "convert",
     "features",
     "train",
+    "take",
     "evaluate",
     "segment",
     "benchmark",

@@ -1,23 +1,27 @@
-"""jaxseg train: train the segmenter, the flow network or the policy."""
+"""jaxseg train: train the segmenter, the flow network, or one or more policies."""
 
 import argparse
 
-HELP = "train N (segmenter), F (flow) or the key scheduler (policy)"
+HELP = "train N (segmenter), F (flow) or key schedulers (policy, population)"
 DESCRIPTION = """\
-Train one of the three networks. The config file says which:
+Train one of the three networks, or policies of several budgets and seeds together. The
+config file says which:
 
   jaxseg train --config=configs/segmenter.py:synthetic --run=runs/segmenter
   jaxseg train --config=configs/flow.py:synthetic --run=runs/flow
   jaxseg train --config=configs/policy.py:synthetic --run=runs/eta06 \\
       --config.policy.eta=0.06
+  jaxseg train --config=configs/population.py:synthetic --run=runs/population
 
 What follows the colon is a preset: vw300 (the paper's sizes), synthetic (the demo's,
 minutes on two cores) or smoke (seconds). Any field of the config can be changed by
 --config.GROUP.FIELD=VALUE.
 
 The run folder then holds config.json, metrics.jsonl, checkpoints/ and, at the end,
-model.safetensors and DONE. Started again with the same config, a run goes on from its
-last checkpoint and gives the very result that it would have given uninterrupted.
+model.safetensors and DONE; of a population a folder like this for every policy, such
+as runs/population/eta0.06-seed0. Started again with the same config, a run goes on
+from its last checkpoint and gives the very result that it would have given
+uninterrupted.
 """
 
 
@@ -48,4 +52,4 @@ def run(args, rest: list[str]) -> None:
     resolved = config.to_dict(config.load_config(args.config, rest))
     done = runs.is_done(args.run)
     path = stages.train(resolved, args.run)
-    print(f"{args.run} was finished before; model: {path}" if done else f"wrote {path}")
+    print(f"{args.run} was finished before: {path}" if done else f"wrote {path}")

@@ -1,7 +1,8 @@
 """Where the episodes of a policy's mini-batches come from.
 
 Both functions return what `learning.policy.trainer` wants: a gradient, the frozen
-variables it reads, and a function step -> what the units of a mini-batch carry.
+variables it reads, and a function step -> what the units of a mini-batch carry. With
+`points` they are those of the policies of a population, otherwise of one policy.
 """
 
 import math
@@ -17,7 +18,14 @@ from jaxseg.learning import policy, recipe, shared
 from jaxseg.runtime import progress
 
 
-def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
+def on_the_fly(
+    config,
+    model,
+    settings,
+    frames,
+    how: recipe.Recipe,
+    points: shared.Points | None = None,
+):
     """Episodes drawn from the whole split, networks run on the fly.
 
     N runs where its features are not stored.
@@ -34,31 +42,33 @@ def on_the_fly(config, model, settings, frames, how: recipe.Recipe):
         clips = [clip_fn(start, group["episode_length"]) for start in starts]
         return jax.tree.map(lambda *arrays: np.stack(arrays), *clips)
 
-    pair_fn, policy_fn = build.pair_fn(settings, scoring), build.policy_fn(settings)
+    make = _gradient_fn(group, points)
     if group["rollout"] == "shared":
-        gradient = shared.gradient_fn(
-            how,
-            pair_fn,
-            policy_fn,
-            episode_fn=episode_fn,
-            how=_sharing(config, settings),
-        )
+        more = {"how": _sharing(config, settings)}
     else:
-        gradient = policy.gradient_fn(
-            how,
-            pair_fn,
-            policy_fn,
-            episode_fn=episode_fn,
-            each=lambda fn: lambda units: jax.lax.map(fn, units),
-        )
+        more = {"each": lambda fn: lambda units: jax.lax.map(fn, units)}
+    gradient = make(
+        how,
+        build.pair_fn(settings, scoring),
+        build.policy_fn(settings),
+        episode_fn=episode_fn,
+        **more,
+    )
     parts = ["flow"]  # stored features need no N
     if config["data"]["features"] == features.COMPUTED:
         parts.append("segmenter")
     networks = {name: model.variables[name] for name in parts}
-    return gradient, networks, episodes_fn
+    return gradient, _with_points(networks, points), episodes_fn
 
 
-def tabled(config, model, settings, frames, how: recipe.Recipe):
+def tabled(
+    config,
+    model,
+    settings,
+    frames,
+    how: recipe.Recipe,
+    points: shared.Points | None = None,
+):
     """Episodes drawn from a pool of clips whose pairs were computed once."""
     group = config["policy"]
     pool = _pool(config, model, frames, recipe.scoring(settings))
@@ -71,9 +81,19 @@ def tabled(config, model, settings, frames, how: recipe.Recipe):
         )
         return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
 
-    make = shared.gradient_fn if group["rollout"] == "shared" else policy.gradient_fn
+    make = _gradient_fn(group, points)
     gradient = make(how, dynamic.pooled_pair, build.policy_fn(settings))
-    return gradient, pool, episodes_fn
+    return gradient, _with_points(pool, points), episodes_fn
+
+
+def _gradient_fn(group, points):
+    if points is not None:
+        return shared.population_gradient_fn
+    return shared.gradient_fn if group["rollout"] == "shared" else policy.gradient_fn
+
+
+def _with_points(frozen, points):
+    return frozen if points is None else (frozen, points)
 
 
 def _clip_seed(config) -> int:

@@ -1,6 +1,7 @@
 """Named optimizer options -> optax transformations."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -62,6 +63,19 @@ def optimizer(options: OptimizerOptions) -> optax.GradientTransformation:
     if (options.bias_multiplier, options.head_multiplier) != (1.0, 1.0):
         parts.append(_multipliers(options))
     return optax.chain(*parts, named[options.name]())
+
+
+def of_group(
+    group: Mapping[str, Any], head: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
+    """Build the optimizer that the train group of a config describes.
+
+    Args:
+      head: the modules that `head_multiplier` is for.
+    """
+    fields = set(OptimizerOptions._fields) - {"name", "head"}
+    options = {name: group[name] for name in fields}
+    return optimizer(OptimizerOptions(name=group["optimizer"], head=head, **options))
 
 
 def _schedule(options: OptimizerOptions) -> optax.ScalarOrSchedule:

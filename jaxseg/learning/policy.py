@@ -1,7 +1,7 @@
 """Train the policy: rollouts and gradients of a mini-batch of episodes, compiled."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -200,29 +200,42 @@ def trainer(
     batch_fn: Callable[[int], Units],
     tx: optax.GradientTransformation,
     *,
-    seed: int,
+    seed: int | Sequence[int],
     num_devices: int,
     how: str,
 ) -> Trainer:
-    """Return the trainer of a policy.
+    """Return the trainer of a policy, or of P policies on the same episodes.
 
     Args:
-      gradient: of `gradient_fn`.
-      frozen: variables of N and F, or a pool of pair tables.
+      gradient: of `gradient_fn`; of `shared.population_gradient_fn` for P policies.
+      frozen: what it reads: variables of N and F, or a pool of pair tables.
       batch_fn: step -> units, a function of (seed, step) alone.
+      seed: of weights and actions. P of them make P policies: the state and the
+        metrics then have P as their leading axis.
     """
+    alone = isinstance(seed, int)
+    each = (lambda fn: fn) if alone else jax.vmap
     spread = parallel.data_parallel(
         gradient, (None, None, 0, None), num_devices=num_devices, how=how
     )
     frozen = parallel.place(frozen, num_devices)
     last = f"FC{len(settings['policy']['hidden'])}"
-    rng = jax.random.key(seed)
+
+    def drawn(fn):
+        """Return fn(seed), one by one: bit for bit what policies alone begin with."""
+        if alone:
+            return fn(seed)
+        return jax.tree.map(lambda *x: jnp.stack(x), *map(fn, seed))
+
+    rng = drawn(jax.random.key)
 
     def init_fn():
-        state = train_state.create(build.init(settings, "policy", seed), tx)
+        params = drawn(functools.partial(build.init, settings, "policy"))
+        state = each(functools.partial(train_state.create, optimizer=tx))(params)
         return parallel.place(state, num_devices)
 
     @functools.partial(jax.jit, donate_argnums=0)
+    @each
     def apply(state, grads):
         state = train_state.apply_gradients(state, grads, tx)
         kernel = state.params["params"][last]["kernel"]
@@ -235,9 +248,8 @@ def trainer(
         return state, metrics
 
     def update_fn(state, units, step):
-        grads, metrics = spread(
-            state.params, frozen, units, jax.random.fold_in(rng, step)
-        )
+        rngs = each(functools.partial(jax.random.fold_in, data=step))(rng)
+        grads, metrics = spread(state.params, frozen, units, rngs)
         state, more = apply(state, grads)
         return state, metrics | more
 

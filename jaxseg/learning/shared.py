@@ -6,7 +6,7 @@ each as well, in batches. P policies, U units of k trials, S decisions, M pairs.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +30,14 @@ class Points(NamedTuple):
     action_cap: Array  # [P] epsilon
 
 
+def points(recipes: Sequence[Recipe]) -> Points:
+    """Return what the policies of recipes differ in; all else must be the same."""
+    return Points(
+        jnp.array([recipe.eta for recipe in recipes], jnp.float32),
+        jnp.array([recipe.action_cap for recipe in recipes], jnp.float32),
+    )
+
+
 def gradient_fn(
     recipe: Recipe,
     pair_fn: dynamic.PairFn,
@@ -45,7 +53,7 @@ def gradient_fn(
       params, frozen, units, rng -> gradient of minus the objective, metrics. Both are
       averaged over the devices.
     """
-    point = Points(jnp.float32(recipe.eta)[None], jnp.float32(recipe.action_cap)[None])
+    point = points([recipe])
     together = population_gradient_fn(
         recipe,
         pair_fn,

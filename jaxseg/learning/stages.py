@@ -1,80 +1,64 @@
-"""The three stages of training: a config and a run folder in, a model file out."""
+"""The stages of training: a config and a run folder in, a model file out."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from jaxseg import build, model_file
-from jaxseg.data import augment, classes, sampling, source
+from jaxseg.data import augment, classes, source
 from jaxseg.errors import UserError
-from jaxseg.evaluation import features, tables
-from jaxseg.learning import (
-    episodes,
-    flow,
-    loop,
-    optimizers,
-    policy,
-    recipe,
-    segmenter,
-    start,
-    train_state,
-    units,
-)
+from jaxseg.evaluation import tables
+from jaxseg.learning import flow, jobs, loop, optimizers, policies, segmenter, start
 from jaxseg.ops import warp
-from jaxseg.runtime import parallel, runs
+from jaxseg.runtime import runs
 
-TRAIN_SPLIT = "A"  # N and F; the policy learns on B, C is for the last evaluation
-POLICY_SPLIT = "B"
+TRAIN_SPLIT = "A"
 
 
 def train(config: dict[str, Any], folder: str | Path) -> Path:
     """Train the stage that a resolved config describes, or go on with it.
 
     Writes config.json, metrics.jsonl, checkpoints/, model.safetensors and, last, DONE
-    into the run folder. A finished run is left as it is.
+    into the run folder. A population has, in the place of the model file, a folder for
+    every policy, which holds all of these but for checkpoints. A finished run is left
+    as it is.
 
     Args:
       config: plain dicts, lists and numbers, as `runtime.config.to_dict` gives.
 
     Returns:
-      The path of the model file.
+      The path of the model file, or the run folder of a population.
 
     Raises:
       UserError: unusable values, folders or files; nothing is overwritten.
     """
-    stages = {"segmenter": _segmenter, "flow": _flow, "policy": _policy}
+    stages = {
+        "segmenter": _segmenter,
+        "flow": _flow,
+        "policy": policies.alone,
+        "population": policies.together,
+    }
     stage = config.get("stage")
     if stage not in stages:
         raise UserError(
             f"the config has stage {stage!r}; expected {', '.join(stages)}; use "
-            "configs/segmenter.py, configs/flow.py or configs/policy.py"
+            "configs/segmenter.py, flow.py, policy.py or population.py"
         )
     check(config)
     # Everything that can be refused is, before the folder is touched.
     job = stages[stage](config)
     run = runs.open_run(folder, config, stage, job.inputs)
-    path = Path(folder) / model_file.NAME
+    path = Path(folder) / job.result
     if runs.is_done(folder):
         return path
     with runs.locked(folder):
         trainer = job.trainer_fn()
         state = _loop(trainer, config, folder, stage)
         summary = {} if trainer.eval_fn is None else trainer.eval_fn(state)
-        model_file.save(
-            folder, job.model_fn(state), {"format": "jaxseg", "run": run.hash}
-        )
+        job.write_fn(run, state)
         runs.mark_done(folder, {name: float(value) for name, value in summary.items()})
     return path
-
-
-class Job(NamedTuple):
-    """A stage, checked and ready to start."""
-
-    inputs: dict[str, str]  # digests of what it reads
-    trainer_fn: Callable[[], loop.Trainer]
-    model_fn: Callable[[train_state.TrainState], model_file.Model]
 
 
 def check(config: dict[str, Any]) -> None:
@@ -115,24 +99,9 @@ def _loop(trainer, config, folder, stage):
     )
 
 
-def _optimizer(config: dict[str, Any], head: tuple[str, ...] = ()):
-    group = config["train"]
-    fields = set(optimizers.OptimizerOptions._fields) - {"name", "head"}
-    options = {name: group[name] for name in fields}
-    return optimizers.optimizer(
-        optimizers.OptimizerOptions(name=group["optimizer"], head=head, **options)
-    )
-
-
-def _devices(config: dict[str, Any]) -> dict[str, Any]:
-    count = config["runtime"]["devices"] or None
-    found = len(parallel.local_devices(count))
-    return {"num_devices": found, "how": config["runtime"]["how"]}
-
-
 def _batch_devices(config: dict[str, Any]) -> dict[str, Any]:
     """Return the devices of a stage whose batch must divide over them."""
-    devices, batch = _devices(config), config["train"]["batch_size"]
+    devices, batch = jobs.devices(config), config["train"]["batch_size"]
     if batch % devices["num_devices"]:
         raise UserError(
             f"train.batch_size is {batch} for {devices['num_devices']} devices; "
@@ -146,7 +115,7 @@ def _sources(config: dict[str, Any], size: tuple[int, int]):
     folder = config["data"]["prepared"]
     return [
         source.FrameSource(folder, split, size, cache=config["data"]["cache"])
-        for split in (TRAIN_SPLIT, POLICY_SPLIT)
+        for split in (TRAIN_SPLIT, policies.SPLIT)
     ]
 
 
@@ -156,7 +125,7 @@ def _start(config, settings, part) -> start.Start:
     )
 
 
-def _segmenter(config) -> Job:
+def _segmenter(config) -> jobs.Job:
     settings = {"segmenter": config["segmenter"]}
     weights = config["label_weights"]
     if weights and len(weights) != config["segmenter"]["num_classes"]:
@@ -168,7 +137,7 @@ def _segmenter(config) -> Job:
     train_frames, held_out = _sources(config, build.input_size(settings))
     begin = _start(config, settings, "segmenter")
     head = build.head_modules(settings, "segmenter")
-    tx, devices = _optimizer(config, head), _batch_devices(config)
+    tx, devices = optimizers.of_group(config["train"], head), _batch_devices(config)
     batch = config["train"]["batch_size"]
 
     def trainer_fn():
@@ -187,14 +156,15 @@ def _segmenter(config) -> Job:
             **devices,
         )
 
-    def model_fn(state):
-        return model_file.Model(settings, {"segmenter": segmenter.variables(state)})
+    def write_fn(run, state):
+        found = {"segmenter": segmenter.variables(state)}
+        jobs.write_model(run, model_file.Model(settings, found))
 
     inputs = {"data": tables.data_digest(config["data"]["prepared"])}
-    return Job(inputs | begin.inputs, trainer_fn, model_fn)
+    return jobs.Job(inputs | begin.inputs, trainer_fn, write_fn)
 
 
-def _flow(config) -> Job:
+def _flow(config) -> jobs.Job:
     model = model_file.load(config["segmenter_run"], ["segmenter"])
     scales = {"num_classes": model.settings["segmenter"]["num_classes"]}
     settings = {
@@ -218,7 +188,7 @@ def _flow(config) -> Job:
     )
     begin = _start(config, settings, "flow")
     head = build.head_modules(settings, "flow")
-    tx, devices = _optimizer(config, head), _batch_devices(config)
+    tx, devices = optimizers.of_group(config["train"], head), _batch_devices(config)
 
     def trainer_fn():
         return flow.trainer(
@@ -232,59 +202,12 @@ def _flow(config) -> Job:
             **devices,
         )
 
-    def model_fn(state):
-        return model_file.Model(
-            settings, {**model.variables, "flow": jax.device_get(state.params)}
-        )
+    def write_fn(run, state):
+        found = {**model.variables, "flow": jax.device_get(state.params)}
+        jobs.write_model(run, model_file.Model(settings, found))
 
     inputs = {
         "data": tables.data_digest(config["data"]["prepared"]),
         "segmenter": tables.digest(model, parts=["segmenter"]),
     }
-    return Job(inputs | begin.inputs, trainer_fn, model_fn)
-
-
-def _policy(config) -> Job:
-    model = model_file.load(config["flow_run"], ["segmenter", "flow"])
-    group = config["policy"]
-    settings = {
-        **{name: model.settings[name] for name in ("segmenter", "flow")},
-        "policy": group,
-    }
-    tx, devices = _optimizer(config), _devices(config)
-    how = recipe.recipe(settings, devices["num_devices"])
-    features.check(config, settings)
-    frames = source.FrameSource(
-        config["data"]["prepared"], POLICY_SPLIT, build.input_size(settings)
-    )
-    tabled = group["pairs"] == "tables"
-    clips = group["pool"] if tabled else group["episodes"]
-    # Refuses what no run of the split has room for.
-    sampling.spread_clips(frames, 1 if not tabled else clips, group["episode_length"])
-    make = episodes.tabled if tabled else episodes.on_the_fly
-
-    def trainer_fn():
-        gradient, frozen, episodes_fn = make(config, model, settings, frames, how)
-
-        def batch_fn(step):
-            return units.make_units(
-                episodes_fn(step), group["episodes"], group["trials"], how.split_trials
-            )
-
-        return policy.trainer(
-            settings,
-            gradient,
-            frozen,
-            batch_fn,
-            tx,
-            seed=config["seed"],
-            **devices,
-        )
-
-    def model_fn(state):
-        return model_file.Model(
-            settings, {**model.variables, "policy": jax.device_get(state.params)}
-        )
-
-    data = tables.data_digest(config["data"]["prepared"])
-    return Job({"networks": tables.digest(model, data)}, trainer_fn, model_fn)
+    return jobs.Job(inputs | begin.inputs, trainer_fn, write_fn)

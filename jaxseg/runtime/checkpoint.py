@@ -27,7 +27,11 @@ class Checkpoints:
     """The checkpoints in one folder: the last few, and the best one by a metric."""
 
     def __init__(
-        self, folder: str | os.PathLike, keep: int = 2, best_metric: str | None = None
+        self,
+        folder: str | os.PathLike,
+        keep: int = 2,
+        best_metric: str | None = None,
+        read_only: bool = False,
     ):
         """Open a folder, or create it, and remove what interrupted saves left behind.
 
@@ -35,6 +39,8 @@ class Checkpoints:
           folder: where they are; one folder per step.
           keep: how many of the last ones stay.
           best_metric: the highest value of this metric keeps one more checkpoint.
+          read_only: leave the folder as it is, to restore alone; another process may
+            be saving there.
         """
         self._folder = Path(folder).absolute()
         self._best_metric = best_metric
@@ -47,13 +53,14 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        with files.writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if not read_only:
+            with files.writing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                create=True,
-                cleanup_tmp_directories=True,
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,
                 best_fn=self._score if best_metric is not None else None,
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             ),

@@ -10,7 +10,7 @@ import safetensors.numpy
 from jaxseg import model_file
 from jaxseg.data import sampling
 from jaxseg.errors import UserError
-from jaxseg.learning import stages, units
+from jaxseg.learning import policies, stages, units
 from jaxseg.runtime import config, metrics
 
 
@@ -144,7 +144,7 @@ def _seed_of_the_pooled_clip(demo, wanted):
     """Find a seed whose first episode is the clip that a pool of one holds."""
     from jaxseg.data import source
 
-    frames = source.FrameSource(demo / "data", stages.POLICY_SPLIT, 65)
+    frames = source.FrameSource(demo / "data", policies.SPLIT, 65)
     start = sampling.spread_clips(frames, 1, 16)[0]
     return next(
         seed
