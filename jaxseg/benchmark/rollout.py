@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import dynamic
-from jaxseg.benchmark import scene, turns
+from jaxseg.benchmark import cost, peaks, scene, turns
 from jaxseg.errors import UserError
 
 REWARD_TOLERANCE = 1e-4
@@ -39,38 +39,39 @@ def compare(sizes: Sizes, repeats: int) -> Iterator[turns.Comparison]:
       UserError: two programs do not agree.
     """
     one = scene.make(sizes.size, sizes.frames, 1)
+    # Habits and policies differ in values alone.
+    ours, plain = turns.Program(_shared(one)), turns.Program(_plain(one))
     for habit in (scene.LATE, scene.UNDECIDED, scene.EARLY):
-        yield _against_plain(one, habit, sizes, repeats)
+        yield _against_plain(one, habit, sizes, repeats, ours, plain)
+    together = turns.Program(_shared(one, dynamic.rollout_population))
     for alike in (True, False):
-        yield _population(one, sizes, alike, repeats)
+        yield _population(one, sizes, alike, repeats, together, ours)
     side = (sizes.size + 1) // 2
-    several = scene.make(side, max(2, sizes.frames // 2), sizes.episodes)
+    frames = max(2, sizes.frames // 2)
+    several = scene.make(side, frames, sizes.episodes, variables=one.variables)
     yield from _folded(several, sizes, repeats)
 
 
-def _against_plain(given, habit, sizes, repeats) -> turns.Comparison:
+def _against_plain(given, habit, sizes, repeats, ours, plain) -> turns.Comparison:
     arguments = _params(given, habit), scene.rngs(0, 1, sizes.trials), given.episodes
-    ours, spent = turns.compiled(_shared(given), *arguments)
-    plain, _ = turns.compiled(_plain(given), *arguments)
     found, expected = ours(*arguments), plain(*arguments)
     difference = check(habit.name, found.trials, expected)
     seconds = turns.run(
-        {"plain": _runs(plain, arguments), "ours": _runs(ours, arguments)}, repeats
+        {"plain": lambda: plain(*arguments), "ours": lambda: ours(*arguments)}, repeats
     )
     facts = _sizes(given, sizes.trials) | {
         "decisions": int(expected.valid.sum()),
-        "paid_pairs": _key_pairs(found),
-        **_pairs(found, seconds["ours"]),
+        "paid_pairs": len(cost.key_pairs(found)),
+        **_costs(given, ours, found, seconds["ours"]),
         "plain_seconds": seconds["plain"].wall,
-        "temporary_mb": _temporary(ours),
-        "plain_temporary_mb": _temporary(plain),
+        "plain_temporary_mb": cost.temporary_mb(plain.compiled),
     }
     return turns.compare(
         habit.name,
         "plain rollout, vmap",
         seconds["ours"],
         seconds["plain"],
-        spent,
+        ours.compile_seconds,
         difference,
         facts,
     )
@@ -89,9 +90,8 @@ def _folded(given, sizes, repeats) -> Iterator[turns.Comparison]:
         run = _shared(given)
         return jax.vmap(lambda r, e: run(params, r[None], _add_axis(e)))(rngs, episodes)
 
-    ours, spent = turns.compiled(_shared(given), *arguments)
-    alone, _ = turns.compiled(_shared(given), *singles[0])
-    under_vmap, _ = turns.compiled(vmapped, *arguments)
+    ours, alone = turns.Program(_shared(given)), turns.Program(_shared(given))
+    under_vmap = turns.Program(vmapped)
     found = ours(*arguments)
     others = {
         "vmap over episodes": _take(under_vmap(*arguments).trials, np.s_[:, 0]),
@@ -105,14 +105,14 @@ def _folded(given, sizes, repeats) -> Iterator[turns.Comparison]:
         for against, trials in others.items()
     }
     programs = {
-        "vmap over episodes": _runs(under_vmap, arguments),
-        "one by one": lambda: [_runs(alone, single)() for single in singles],
-        "ours": _runs(ours, arguments),
+        "vmap over episodes": lambda: under_vmap(*arguments),
+        "one by one": lambda: [alone(*single) for single in singles],
+        "ours": lambda: ours(*arguments),
     }
     seconds = turns.run(programs, repeats)
     facts = _sizes(given, sizes.trials) | {
         "episodes": count,
-        **_pairs(found, seconds["ours"]),
+        **_costs(given, ours, found, seconds["ours"]),
     }
     for against, difference in differences.items():
         yield turns.compare(
@@ -120,13 +120,13 @@ def _folded(given, sizes, repeats) -> Iterator[turns.Comparison]:
             against,
             seconds["ours"],
             seconds[against],
-            spent,
+            ours.compile_seconds,
             difference,
             facts,
         )
 
 
-def _population(given, sizes, alike, repeats) -> turns.Comparison:
+def _population(given, sizes, alike, repeats, ours, alone) -> turns.Comparison:
     count, habit = sizes.policies, scene.LATE
     case = f"population, {'alike' if alike else 'apart'}"
     policies = [
@@ -149,8 +149,6 @@ def _population(given, sizes, alike, repeats) -> turns.Comparison:
         )
         for index, policy in enumerate(policies)
     ]
-    ours, spent = turns.compiled(_shared(given, dynamic.rollout_population), *arguments)
-    alone, _ = turns.compiled(_shared(given), *singles[0])
     found = ours(*arguments)
     one_by_one = [alone(*single) for single in singles]
     difference = max(
@@ -158,8 +156,8 @@ def _population(given, sizes, alike, repeats) -> turns.Comparison:
         for index, single in enumerate(one_by_one)
     )
     programs = {
-        "alone": lambda: [_runs(alone, single)() for single in singles],
-        "ours": _runs(ours, arguments),
+        "alone": lambda: [alone(*single) for single in singles],
+        "ours": lambda: ours(*arguments),
     }
     seconds = turns.run(programs, repeats)
     pairs_alone = float(np.mean([int(x.distinct.count) for x in one_by_one]))
@@ -167,7 +165,7 @@ def _population(given, sizes, alike, repeats) -> turns.Comparison:
     more_time = count * seconds["ours"].wall / seconds["alone"].wall
     facts = _sizes(given, sizes.trials) | {
         "policies": count,
-        **_pairs(found, seconds["ours"]),
+        **_costs(given, ours, found, seconds["ours"], count),
         "pairs_of_one": pairs_alone,
         # 1 where nothing but the pairs costs.
         "time_over_pairs": more_time / more_pairs,
@@ -177,7 +175,7 @@ def _population(given, sizes, alike, repeats) -> turns.Comparison:
         "one by one",
         seconds["ours"],
         seconds["alone"],
-        spent,
+        ours.compile_seconds,
         difference,
         facts,
     )
@@ -232,10 +230,6 @@ def _plain(given) -> Callable:
     return plain
 
 
-def _runs(program, arguments) -> Callable[[], object]:
-    return lambda: jax.block_until_ready(program(*arguments))
-
-
 def _sizes(given, trials) -> dict[str, float]:
     return {
         "pixels": given.episodes.targets.shape[-1],
@@ -245,18 +239,18 @@ def _sizes(given, trials) -> dict[str, float]:
     }
 
 
-def _pairs(found, ours: turns.Seconds) -> dict[str, float]:
+def _costs(
+    given, program, found, ours: turns.Seconds, policies: int = 1
+) -> dict[str, float]:
+    """Return pairs, work and memory of a shared rollout."""
     count = int(found.distinct.count)
-    return {"distinct_pairs": count, "pairs_per_second": count / ours.wall}
-
-
-def _key_pairs(found) -> int:
-    return len(np.unique(np.asarray(found.pair)[np.asarray(found.trials.action)]))
-
-
-def _temporary(program) -> float:
-    analysis = program.memory_analysis()
-    return float("nan") if analysis is None else analysis.temp_size_in_bytes / 1e6
+    flop = cost.rollout_flop(given, found, policies)
+    return {
+        "distinct_pairs": count,
+        "pairs_per_second": count / ours.wall,
+        "share_of_peak": peaks.of_device().share(flop, ours.wall),
+        **cost.memory(program.compiled),
+    }
 
 
 def _take(tree, index):

@@ -5,6 +5,7 @@ alike, the trials take keys, and both are set by hand.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from jaxseg.types import PRNGKey
 CLASSES = 5
 CAP = 0.994  # 1 - eta / 10
 WINDOW = 90
+FLOW = {"base_channels": 24, "border": "clamp"}  # FlowNet2-s
 _HALF = np.array([-0.5, 0.5], np.float32)
 
 
@@ -52,12 +54,18 @@ LATE = Habit("late", 0.06, -10.0, 200.0, 10.0)
 UNDECIDED = Habit("late, undecided", 0.06, -2.0, 70.0, 0.0)
 
 
-def make(size: int, frames: int, episodes: int, seed: int = 0) -> Scene:
+def make(
+    size: int, frames: int, episodes: int, seed: int = 0, variables: Any = None
+) -> Scene:
     """Return a scene of E episodes of `frames` frames of `size` x `size` pixels.
 
     F is FlowNet2-s and the policy the paper's. What N would have found is drawn: its
     work is done before a rollout, and an untrained N is so undecided that rounding
     decides for it.
+
+    Args:
+      variables: those of another scene, which do not depend on its size; fresh ones if
+        None.
     """
     settings = {
         "segmenter": {
@@ -66,15 +74,10 @@ def make(size: int, frames: int, episodes: int, seed: int = 0) -> Scene:
             "num_classes": CLASSES,
             "input_size": size,
         },
-        "flow": {
-            "base_channels": 24,
-            "num_classes": CLASSES,
-            "border": "clamp",
-            "input_size": size,
-        },
+        "flow": {**FLOW, "num_classes": CLASSES, "input_size": size},
         "policy": workload.PAPER_POLICY,
     }
-    variables = {"flow": build.init(settings, "flow", seed)}
+    variables = variables or {"flow": build.init(settings, "flow", seed)}
     made = [
         _episode(settings, variables, size, frames, seed + index)
         for index in range(episodes)
@@ -125,15 +128,21 @@ def policy_variables(
     Args:
       lean_seed: of the frames that it leans to.
     """
-    module = build.policy_net(scene.settings)
-    deviation, number = jnp.zeros((1, *scene.deviation)), jnp.zeros(1)
-    net = jax.jit(module.init)(jax.random.key(seed), deviation, number, number)
+    net = _policy_init(scene.settings, scene.deviation)(jax.random.key(seed))
     last = net["params"][f"FC{len(scene.settings['policy']['hidden'])}"]
     last["kernel"] = (1e-6 * last["kernel"]).at[-2].set(-habit.restraint * _HALF)
     last["bias"] = habit.offset * _HALF
     frames = scene.episodes.key_scores.shape[1]
     lean = np.random.default_rng(lean_seed).normal(0.0, habit.lean, frames)
     return {"net": net, "lean": jnp.asarray(lean, jnp.float32)}
+
+
+@build.cached("policy")
+def _policy_init(settings, shape: tuple[int, ...]) -> Callable[[PRNGKey], Any]:
+    """Return the function that draws a policy for deviations of a shape."""
+    module = build.policy_net(settings)
+    deviation, number = jnp.zeros((1, *shape)), jnp.zeros(1)
+    return jax.jit(lambda rng: module.init(rng, deviation, number, number))
 
 
 def _policy(settings) -> dynamic.Policy:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg import dynamic
-from jaxseg.benchmark import scene, turns
+from jaxseg.benchmark import cost, peaks, scene, turns
 from jaxseg.errors import UserError
 from jaxseg.learning import objective, policy, shared
 
@@ -25,46 +25,90 @@ def compare(frames: int, trials: int, repeats: int) -> Iterator[turns.Comparison
       UserError: the gradients do not agree.
     """
     given = scene.policy_only(_SHAPE, frames)
+    programs = _Programs(given)
     for habit in (scene.LATE, scene.UNDECIDED, scene.EARLY):
-        yield _compare(given, habit, trials, repeats)
+        yield _compare(given, programs, habit, trials, repeats)
 
 
-def _compare(given, habit, trials, repeats) -> turns.Comparison:
+def _compare(given, programs, habit, trials, repeats) -> turns.Comparison:
     variables = scene.policy_variables(given, habit)
     table = jax.tree.map(lambda x: x[0], given.episodes)
-    run = functools.partial(
-        dynamic.rollout_population,
-        dynamic.tabled_pair,
-        dynamic.sampled(given.policy),
-        rules=given.rules,
-        how=dynamic.Sharing(keep_seen=True),
-    )
     stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], variables)
     caps = jnp.float32(scene.CAP)[None]
     params = dynamic.RolloutParams(
         None, (stacked, caps), jnp.float32(habit.budget)[None]
     )
-    rolled = jax.jit(run)(params, scene.rngs(0, 1, trials)[None], given.episodes)
+    rolled = programs.roll(params, scene.rngs(0, 1, trials)[None], given.episodes)
     first = jax.tree.map(lambda x: x[0], rolled.trials)  # [E, K, S]
     returns = objective.discounted_returns(first.reward, first.valid, 1.0)
     advantages = returns - objective.leave_one_out(returns)
-    terms = objective.DEFAULT_TERMS
+    ours = lambda: programs.ours(stacked, rolled, advantages, table)
+    plain = lambda: programs.plain(variables, first, advantages, table)
+    difference = _check(habit.name, ours(), plain())
+    seconds = turns.run({"ours": ours, "plain": plain}, repeats)
+    decisions, distinct = int(first.valid.sum()), int(rolled.distinct.count)
+    flop = distinct * cost.trunk_flop(given, gradient=True)
+    return turns.compare(
+        f"gradient, {habit.name}",
+        "every decision",
+        seconds["ours"],
+        seconds["plain"],
+        programs.ours.compile_seconds,
+        difference,
+        {
+            "frames": len(table.key_scores),
+            "trials": trials,
+            "decisions": decisions,
+            "distinct_pairs": distinct,
+            "pairs_per_second": distinct / seconds["ours"].wall,
+            "sharing": decisions / distinct,
+            "share_of_peak": peaks.of_device().share(flop, seconds["ours"].wall),
+            **cost.memory(programs.ours.compiled),
+            "plain_seconds": seconds["plain"].wall,
+            "plain_temporary_mb": cost.temporary_mb(programs.plain.compiled),
+        },
+    )
 
-    def ours(params, rolled, advantages, table):
+
+class _Programs:
+    """What is timed; habits differ in values alone."""
+
+    def __init__(self, given):
+        self._policy, self._terms = given.policy, objective.DEFAULT_TERMS
+        roll = functools.partial(
+            dynamic.rollout_population,
+            dynamic.tabled_pair,
+            dynamic.sampled(given.policy),
+            rules=given.rules,
+            how=dynamic.Sharing(keep_seen=True),
+        )
+        self.roll = turns.Program(roll)
+        self.ours, self.plain = turns.Program(self._ours), turns.Program(self._plain)
+
+    def _ours(self, params, rolled, advantages, table):
+        caps = jnp.full(len(rolled.pair), scene.CAP)
+
         def deviation(_, key_frames, frames):
             read = jax.vmap(dynamic.tabled_pair, (None, None, 0, 0))
             return read(None, table, key_frames, frames).deviation
 
         found, _ = shared.pair_gradients(
-            given.policy, terms, params, rolled, advantages[None], caps, deviation, 128
+            self._policy,
+            self._terms,
+            params,
+            rolled,
+            advantages[None],
+            caps,
+            deviation,
+            128,
         )
         return jax.tree.map(lambda x: x[0], found)
 
-    def plain(params, trials, advantages, table):
+    def _plain(self, params, trials, advantages, table):
         def loss(params):
             logits = policy.trajectory_logits(
                 dynamic.tabled_pair,
-                given.policy,
+                self._policy,
                 params,
                 None,
                 table,
@@ -72,37 +116,11 @@ def _compare(given, habit, trials, repeats) -> turns.Comparison:
                 16,
             )
             value, _ = objective.policy_objective(
-                logits[None], trials.action, advantages, trials.valid, terms
+                logits[None], trials.action, advantages, trials.valid, self._terms
             )
             return -value
 
         return jax.grad(loss)(params)
-
-    ours, spent = turns.compiled(ours, stacked, rolled, advantages, table)
-    plain, _ = turns.compiled(plain, variables, first, advantages, table)
-    run_ours = lambda: jax.block_until_ready(ours(stacked, rolled, advantages, table))
-    run_plain = lambda: jax.block_until_ready(
-        plain(variables, first, advantages, table)
-    )
-    difference = _check(habit.name, run_ours(), run_plain())
-    seconds = turns.run({"ours": run_ours, "plain": run_plain}, repeats)
-    decisions, distinct = int(first.valid.sum()), int(rolled.distinct.count)
-    return turns.compare(
-        f"gradient, {habit.name}",
-        "every decision",
-        seconds["ours"],
-        seconds["plain"],
-        spent,
-        difference,
-        {
-            "frames": len(table.key_scores),
-            "trials": trials,
-            "decisions": decisions,
-            "distinct_pairs": distinct,
-            "sharing": decisions / distinct,
-            "plain_seconds": seconds["plain"].wall,
-        },
-    )
 
 
 def _check(case, found, expected) -> float:

@@ -36,6 +36,23 @@ def compiled(fn: Callable, *arguments) -> tuple[Any, float]:
     return program, time.perf_counter() - begun
 
 
+class Program:
+    """A function that is compiled once, at its first call; results are waited for.
+
+    Later calls may have other values, of the same shapes.
+    """
+
+    def __init__(self, fn: Callable):
+        self._fn = fn
+        self.compiled = None
+        self.compile_seconds = 0.0
+
+    def __call__(self, *arguments) -> Any:
+        if self.compiled is None:
+            self.compiled, self.compile_seconds = compiled(self._fn, *arguments)
+        return jax.block_until_ready(self.compiled(*arguments))
+
+
 def difference(found: Any, expected: Any) -> float:
     """Return the largest difference of two trees, each leaf's largest value as 1."""
     worst = 0.0

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxseg.benchmark import rollout, training, turns
+from jaxseg.benchmark import rollout, scene, training, turns, workload
 from jaxseg.cli import main
 from jaxseg.errors import UserError
 
@@ -15,6 +15,14 @@ def run(capsys, *arguments):
     code = main.main(["benchmark", *map(str, arguments)])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+@pytest.fixture
+def thin(monkeypatch):
+    """Make F and the policy narrow; nothing else about them changes."""
+    monkeypatch.setitem(scene.FLOW, "base_channels", 2)
+    monkeypatch.setitem(workload.PAPER_POLICY, "conv_channels", 4)
+    monkeypatch.setitem(workload.PAPER_POLICY, "hidden", (8, 8, 8))
 
 
 @pytest.fixture
@@ -30,9 +38,9 @@ def clock(monkeypatch):
     monkeypatch.setattr(turns, "run", run)
 
 
-def test_rollouts_agree_and_are_timed(capsys, tmp_path, clock):
+def test_rollouts_agree_and_are_timed(capsys, tmp_path, thin, clock):
     out = tmp_path / "rollout.jsonl"
-    sizes = {"size": 33, "frames": 8, "trials": 3, "episodes": 2, "policies": 2}
+    sizes = {"size": 33, "frames": 8, "trials": 2, "episodes": 2, "policies": 2}
     flags = [x for name, value in sizes.items() for x in (f"--{name}", value)]
     code, said, _ = run(capsys, "rollout", *flags, "--json", out)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -58,7 +66,7 @@ def test_rollouts_agree_and_are_timed(capsys, tmp_path, clock):
     assert facts["time_over_pairs"] == pytest.approx(2 * 2.0 / 6.0 / more)
 
 
-def test_gradients_agree_and_are_timed(capsys, tmp_path, monkeypatch):
+def test_gradients_agree_and_are_timed(capsys, tmp_path, thin, monkeypatch):
     monkeypatch.setattr(training, "_SHAPE", (2, 3, 4))
     out = tmp_path / "training.jsonl"
     flags = ("--frames", 12, "--trials", 4, "--repeats", 1, "--json", out)
