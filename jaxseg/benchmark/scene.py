@@ -168,13 +168,11 @@ def rngs(seed: int, episodes: int, trials: int) -> PRNGKey:
 
 
 def _episode(settings, variables, size, frames, seed) -> dynamic.Episode:
-    """Draw colored blocks that move to the side, and what an N with some error says."""
+    """Draw an episode, and what an N with some error says of its frames."""
     draw = np.random.default_rng(seed)
-    blocks = draw.integers(0, CLASSES, (8, 8 + frames))
-    blocks = np.stack([blocks[:, t : t + 8] for t in range(frames)])
-    colors = draw.integers(0, 256, (CLASSES, 3))
+    blocks, colors = _blocks(draw, frames)
     labels = jnp.asarray(_enlarge(blocks, size), jnp.uint8)
-    images = jnp.asarray(colors[np.asarray(labels)], jnp.uint8)
+    images = jnp.asarray(colors[np.asarray(labels)])
     grid = _enlarge(blocks, (size - 1) // 4 + 1)
     certain = 4.0 * np.eye(CLASSES)[grid] + draw.normal(size=(*grid.shape, CLASSES))
     features = jax.nn.softmax(jnp.asarray(certain, jnp.float32))
@@ -191,6 +189,19 @@ def _episode(settings, variables, size, frames, seed) -> dynamic.Episode:
         labels,
         jax.lax.map(key_score, (features, labels)),
     )
+
+
+def images(size: int, frames: int, seed: int = 0) -> np.ndarray:
+    """Return drawn frames, [T, size, size, 3] uint8."""
+    blocks, colors = _blocks(np.random.default_rng(seed), frames)
+    return colors[_enlarge(blocks, size)]
+
+
+def _blocks(draw, frames) -> tuple[np.ndarray, np.ndarray]:
+    """Draw blocks [T, 8, 8] of classes that move to the side, and their colors."""
+    row = draw.integers(0, CLASSES, (8, 8 + frames))
+    blocks = np.stack([row[:, t : t + 8] for t in range(frames)])
+    return blocks, draw.integers(0, 256, (CLASSES, 3)).astype(np.uint8)
 
 
 def _enlarge(blocks: np.ndarray, size: int) -> np.ndarray:

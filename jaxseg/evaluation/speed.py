@@ -5,8 +5,9 @@ import itertools
 import os
 import platform
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,22 +75,36 @@ def median_seconds(fn, images: np.ndarray, repeats: int = 20) -> float:
 
 def non_key_seconds(model: model_file.Model, images: np.ndarray) -> float:
     """Return the median time of a frame that is warped: F, warp and upsampling."""
-    framework = build.framework(model.settings)
+    key = jax.jit(key_fn(model.settings))(model.variables, images[0])
+    warped = jax.jit(warped_fn(model.settings))
+    return median_seconds(lambda image: warped(model.variables, *key, image), images)
 
-    @jax.jit
+
+def key_fn(settings: Mapping[str, Any]) -> Callable:
+    """Return variables, image [H, W, 3] -> the view and the features of a key frame."""
+    framework = build.framework(settings)
+
+    def keyed(variables, image):
+        features = framework.feature_fn(variables, image)
+        return framework.view_fn(variables, image), features
+
+    return keyed
+
+
+def warped_fn(settings: Mapping[str, Any]) -> Callable:
+    """Return variables, key's view and features, image -> label map of a warped frame.
+
+    F, warp and upsampling, without any scheduler.
+    """
+    framework = build.framework(settings)
+
     def warped(variables, view, features, image):
         _, found = dynamic.propagate(
             framework, variables, framework.view_fn(variables, image), view, features
         )
         return framework.task_fn(variables, found)
 
-    @jax.jit
-    def keyed(variables, image):
-        features = framework.feature_fn(variables, image)
-        return framework.view_fn(variables, image), features
-
-    key = keyed(model.variables, images[0])
-    return median_seconds(lambda image: warped(model.variables, *key, image), images)
+    return warped
 
 
 def hardware() -> str:
@@ -106,11 +121,19 @@ def hardware() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
+def stream_fns(
+    settings: Mapping[str, Any], scheduler: dynamic.Scheduler
+) -> tuple[Callable, Callable]:
+    """Return `dynamic.open_stream` and `dynamic.segment_frame` with their networks."""
+    framework = build.framework(settings)
+    start = functools.partial(dynamic.open_stream, framework, scheduler)
+    step = functools.partial(dynamic.segment_frame, framework, scheduler)
+    return start, step
+
+
 def _median_seconds(model, scheduler, always, never, images, repeats):
     """Return the medians of a stream of key frames only, and of none."""
-    framework = build.framework(model.settings)
-    start = jax.jit(functools.partial(dynamic.open_stream, framework, scheduler))
-    step = jax.jit(functools.partial(dynamic.segment_frame, framework, scheduler))
+    start, step = map(jax.jit, stream_fns(model.settings, scheduler))
     rng, medians = jax.random.key(0), []
     for scheduler_params in (always, never):
         params = dynamic.RolloutParams(

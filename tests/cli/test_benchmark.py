@@ -1,4 +1,5 @@
 import csv
+import json
 import sys
 
 import numpy as np
@@ -21,12 +22,13 @@ def run(capsys, *arguments):
 
 
 def timed(capsys, out):
-    """Return what is printed and the row of the table for a small network."""
-    code, said, _ = run(capsys, *SMALL, "--out", out)
+    """Return what is printed of a small network, and its row and line in files."""
+    lines = out.with_suffix(".jsonl")
+    code, said, _ = run(capsys, *SMALL, "--out", out, "--json", lines)
     assert code == 0 and "dvsnet:flow" in said
     with open(out, newline="") as file:
         (row,) = csv.DictReader(file)
-    return said, row
+    return said, row, json.loads(lines.read_text())
 
 
 def without_peers(monkeypatch):
@@ -51,9 +53,11 @@ def test_the_policy_is_that_of_the_paper():
 
 def test_both_forms_are_timed_and_agree(capsys, tmp_path, monkeypatch):
     without_peers(monkeypatch)
-    said, row = timed(capsys, tmp_path / "b.csv")
+    said, row, line = timed(capsys, tmp_path / "b.csv")
     times = float(row["plain_ms"]), float(row["ms"])
     assert float(row["ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
+    assert line["case"] == "dvsnet:flow" and line["ratio"]["ours"] == 1.0
+    assert line["ratio"]["plain"] == pytest.approx(float(row["ratio"]), rel=1e-3)
     assert float(row["cpu_ratio"]) > 0
     assert float(row["difference"]) <= inference.TOLERANCE
     # FlowNet2-s and a 3 x 3 head for 19 classes on 74 channels.
@@ -82,7 +86,7 @@ def test_the_timed_forms_differ():
 def test_peers_are_timed_where_they_are_installed(capsys, tmp_path, peer):
     for package in PACKAGES[peer]:
         pytest.importorskip(package)
-    said, row = timed(capsys, tmp_path / "b.csv")
+    said, row, _ = timed(capsys, tmp_path / "b.csv")
     times = float(row[f"{peer}_ms"]), float(row["ms"])
     assert float(row[f"{peer}_ratio"]) == pytest.approx(times[0] / times[1], rel=1e-2)
     assert float(row[f"{peer}_cpu_ratio"]) > 0
@@ -109,7 +113,7 @@ def test_peers_that_disagree_or_lack_an_operation_are_not_timed(
 
     peers = {"first": Wrong, "second": Short}
     monkeypatch.setattr(inference, "PEERS", peers)
-    said, row = timed(capsys, tmp_path / "b.csv")
+    said, row, _ = timed(capsys, tmp_path / "b.csv")
     assert "without wrong: its result differs by" in said
     assert "without short: jaxseg has no operation 'cumsum' for short" in said
     assert row["first_ms"] == row["first_ratio"] == row["second_cpu_ratio"] == ""

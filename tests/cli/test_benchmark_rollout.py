@@ -70,7 +70,7 @@ def test_gradients_agree_and_are_timed(capsys, tmp_path, thin, monkeypatch):
     monkeypatch.setattr(training, "_SHAPE", (2, 3, 4))
     out = tmp_path / "training.jsonl"
     flags = ("--frames", 12, "--trials", 4, "--repeats", 1, "--json", out)
-    code, _, _ = run(capsys, "training", *flags)
+    code, _, _ = run(capsys, "train", *flags)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert code == 0 and len(lines) == 3
     for line in lines:
@@ -114,7 +114,7 @@ def test_rollouts_that_disagree_are_refused():
     ("arguments", "message"),
     [
         (("rollout", "--size", 8), "--size is 8; expected 32 or more"),
-        (("training", "--trials", 0), "--trials is 0; expected 1 or more"),
+        (("train", "--trials", 0), "--trials is 0; expected 1 or more"),
     ],
 )
 def test_mistakes_are_named(capsys, arguments, message):

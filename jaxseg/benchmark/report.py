@@ -1,0 +1,65 @@
+"""What benchmarks say: lines for people as they come, and lines of JSON."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jaxseg.benchmark import peaks, turns
+from jaxseg.evaluation import speed
+from jaxseg.runtime import files
+
+
+class Report:
+    """Prints results, and writes a file of them anew after each."""
+
+    def __init__(self, path: str | None):
+        """Begin an empty file, or none where `path` is None."""
+        self.hardware = speed.hardware()
+        self._path, self._lines = path, []
+        self._write()
+
+    def compare(self, comparisons: Iterable[turns.Comparison], repeats: int) -> None:
+        """Print comparisons as they come, each with a line of facts."""
+        print(f"on {self.hardware}; medians of {repeats}")
+        print(
+            f"{'case':<26}{'against':<22}{'ours s':>9}{'wall ratio':>12}"
+            f"{'CPU ratio':>11}{'compile s':>11}{'difference':>12}"
+        )
+        for found in comparisons:
+            print(
+                f"{found.case:<26}{found.against:<22}{found.seconds:>9.4f}"
+                f"{_number(found.ratio):>12}{_number(found.cpu_ratio):>11}"
+                f"{found.compile_seconds:>11.1f}{found.difference:>12.1e}"
+            )
+            facts = (f"{name} {_fact(value)}" for name, value in found.facts.items())
+            print(f"  {', '.join(facts)}", flush=True)
+            self.add(found._asdict())
+        peak = peaks.of_device()
+        print(f"the device's peak: {peak.rate / 1e12:.3g} TFLOP/s ({peak.source})")
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Write one more line; what is no number becomes null."""
+        self._lines.append(json.dumps(_finite(values | {"hardware": self.hardware})))
+        self._write()
+
+    def _write(self) -> None:
+        if self._path:
+            text = "".join(f"{line}\n" for line in self._lines)
+            files.write_atomically(self._path, text)
+
+
+def _number(x: float) -> str:
+    return "" if math.isnan(x) else f"{x:.2f}"
+
+
+def _fact(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    return values

@@ -1,0 +1,101 @@
+"""What `jaxseg benchmark` can measure: the words and the options of each case."""
+
+from typing import NamedTuple
+
+
+class Option(NamedTuple):
+    """A whole number."""
+
+    default: int
+    least: int
+    meaning: str
+
+
+class Case(NamedTuple):
+    """One sub-command."""
+
+    line: str  # about it, in the list of all
+    text: str
+    options: dict[str, Option]
+    short: tuple[str, ...]  # what `all` adds to the command line
+
+
+def _repeats(count: int) -> Option:
+    return Option(count, 1, "samples a program")
+
+
+INFERENCE = """\
+Time every network, batch 1 at its real size with fresh weights, against
+
+plain: the same network with each operation in its obvious form (lax convolutions);
+torch: where torch is installed, eager, in inference mode, images in channels_last;
+onnx: where onnx and onnxruntime are installed, the network as a model of ONNX, images
+  in ONNX's own order, optimised as onnxruntime does by default.
+
+jaxseg asks for neither. Both run on the GPU or on one or all cores, whichever is
+faster, with the same weights and input and with batch norm folded into the weights.
+All must give jaxseg's result before they are timed; columns of what is not there are
+empty, with the reason below the line.
+
+Takes about twenty minutes on two cores; --networks and --size make it shorter. The file
+of --out is written after every network.
+"""
+ROLLOUT = """\
+Time rollouts that share the work of pairs (last key, frame) between trials against
+
+the plain rollout under vmap, where every trial runs F on every frame to the end: a
+  policy that has learned which frames matter ("late"), one whose trials go their own
+  ways ("late, undecided"), and one at its start, which soon breaks the budget;
+episodes and policies one by one, instead of all at once.
+
+F is FlowNet2-s and the policy the paper's, with drawn weights; frames are drawn too,
+and N's results are there already. No action is more likely than 0.994. How much is
+shared depends on how alike the trials are: the line below a case says how many
+decisions there were, and how many distinct pairs. Decisions must be equal, rewards to
+1e-4. Takes about ten minutes on two cores.
+"""
+TRAIN = """\
+Time the policy's gradient at the paper's size (deviations of 9 x 9 x 384): from every
+decision, computed twice to save memory as in the plain training, and from the distinct
+pairs among them. Both read deviations from the same table, and must agree.
+"""
+ALL = """\
+Run every other case but `targets` once, at sizes that take about ten minutes on two
+cores. The commands of the cases themselves have the sizes of the figures in the
+documentation.
+"""
+
+CASES = {
+    "inference": Case(
+        "networks: plain forms, torch, onnxruntime",
+        INFERENCE,
+        {
+            "repeats": _repeats(5),
+            "size": Option(0, 0, "side of the input; 0 is each network's own"),
+        },
+        ("--repeats", "2", "--size", "129"),
+    ),
+    "rollout": Case(
+        "rollouts: plain, one by one, policies one by one",
+        ROLLOUT,
+        {
+            "repeats": _repeats(3),
+            "frames": Option(120, 4, "of an episode; half of it in the case folded"),
+            "trials": Option(32, 1, "of an episode"),
+            "size": Option(129, 32, "pixels of a side; half of it in the case folded"),
+            "episodes": Option(4, 1, "of the case folded"),
+            "policies": Option(8, 1, "of the cases population"),
+        },
+        ("--repeats", "1", "--size", "65", "--frames", "40", "--episodes", "2"),
+    ),
+    "train": Case(
+        "the policy's gradient: on decisions, on distinct pairs",
+        TRAIN,
+        {
+            "repeats": _repeats(3),
+            "frames": Option(60, 4, "of an episode"),
+            "trials": Option(32, 1, "of an episode"),
+        },
+        ("--repeats", "1", "--frames", "40"),
+    ),
+}
