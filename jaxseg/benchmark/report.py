@@ -30,13 +30,17 @@ class Report:
             print(
                 f"{found.case:<26}{found.against:<22}{found.seconds:>9.4f}"
                 f"{_number(found.ratio):>12}{_number(found.cpu_ratio):>11}"
-                f"{found.compile_seconds:>11.1f}{found.difference:>12.1e}"
+                f"{found.compile_seconds:>11.1f}{_number(found.difference, '.1e'):>12}"
             )
-            facts = (f"{name} {_fact(value)}" for name, value in found.facts.items())
-            print(f"  {', '.join(facts)}", flush=True)
+            print(f"  {_facts(found.facts)}", flush=True)
             self.add(found._asdict())
         peak = peaks.of_device()
         print(f"the device's peak: {peak.rate / 1e12:.3g} TFLOP/s ({peak.source})")
+
+    def facts(self, case: str, facts: Mapping[str, Any]) -> None:
+        """Print and write what is known of something that is not timed."""
+        print(f"{case}\n  {_facts(facts)}", flush=True)
+        self.add({"case": case, "facts": facts})
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Write one more line; what is no number becomes null."""
@@ -49,8 +53,12 @@ class Report:
             files.write_atomically(self._path, text)
 
 
-def _number(x: float) -> str:
-    return "" if math.isnan(x) else f"{x:.2f}"
+def _number(x: float, form: str = ".2f") -> str:
+    return "" if math.isnan(x) else format(x, form)
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_fact(value)}" for name, value in facts.items())
 
 
 def _fact(value: Any) -> str:

@@ -40,10 +40,10 @@ def compare(sizes: Sizes, repeats: int) -> Iterator[turns.Comparison]:
     """
     one = scene.make(sizes.size, sizes.frames, 1)
     # Habits and policies differ in values alone.
-    ours, plain = turns.Program(_shared(one)), turns.Program(_plain(one))
+    ours, plain = turns.Program(shared_fn(one)), turns.Program(plain_fn(one))
     for habit in (scene.LATE, scene.UNDECIDED, scene.EARLY):
         yield _against_plain(one, habit, sizes, repeats, ours, plain)
-    together = turns.Program(_shared(one, dynamic.rollout_population))
+    together = turns.Program(shared_fn(one, dynamic.rollout_population))
     for alike in (True, False):
         yield _population(one, sizes, alike, repeats, together, ours)
     side = (sizes.size + 1) // 2
@@ -87,10 +87,10 @@ def _folded(given, sizes, repeats) -> Iterator[turns.Comparison]:
     ]
 
     def vmapped(params, rngs, episodes):
-        run = _shared(given)
+        run = shared_fn(given)
         return jax.vmap(lambda r, e: run(params, r[None], _add_axis(e)))(rngs, episodes)
 
-    ours, alone = turns.Program(_shared(given)), turns.Program(_shared(given))
+    ours, alone = turns.Program(shared_fn(given)), turns.Program(shared_fn(given))
     under_vmap = turns.Program(vmapped)
     found = ours(*arguments)
     others = {
@@ -209,13 +209,21 @@ def _params(given, habit) -> dynamic.RolloutParams:
     )
 
 
-def _shared(given, how: Callable = dynamic.rollout_episodes) -> Callable:
+def shared_fn(
+    given: scene.Scene, rollout: Callable = dynamic.rollout_episodes, **options
+) -> Callable:
+    """Return params, rngs, episodes -> trials of a scene that share their pairs."""
     return functools.partial(
-        how, given.pair_fn, dynamic.sampled(given.policy), rules=given.rules
+        rollout,
+        given.pair_fn,
+        dynamic.sampled(given.policy),
+        rules=given.rules,
+        **options,
     )
 
 
-def _plain(given) -> Callable:
+def plain_fn(given: scene.Scene) -> Callable:
+    """Return params, rngs [1, K], episodes [1, ...] -> trials, each by itself."""
     run = functools.partial(
         dynamic.rollout_trials,
         given.pair_fn,

@@ -53,6 +53,12 @@ class Program:
         return jax.block_until_ready(self.compiled(*arguments))
 
 
+def timed(fn: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what `fn()` returns, and its seconds."""
+    begun = time.perf_counter()
+    return fn(), time.perf_counter() - begun
+
+
 def difference(found: Any, expected: Any) -> float:
     """Return the largest difference of two trees, each leaf's largest value as 1."""
     worst = 0.0
@@ -107,4 +113,13 @@ def compare(
         compile_seconds,
         difference,
         facts,
+    )
+
+
+def measured(
+    case: str, ours: Seconds, compile_seconds: float, facts: dict[str, float]
+) -> Comparison:
+    """Return the time of a program that is compared with nothing."""
+    return Comparison(
+        case, "", ours.wall, np.nan, np.nan, compile_seconds, np.nan, facts
     )

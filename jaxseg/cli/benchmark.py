@@ -43,6 +43,8 @@ def add_parser(subparsers) -> None:
         _add_json(what)
         if name == "inference":
             _add_networks(what)
+        if name == "stream":
+            _add_network(what)
     what = whats.add_parser(
         "all", description=benchmark_cases.ALL, formatter_class=_RAW
     )
@@ -63,6 +65,15 @@ def _add_networks(parser) -> None:
         "of `jaxseg convert --list`",
     )
     parser.add_argument("--out", metavar="FILE", help="write the table as CSV too")
+
+
+def _add_network(parser) -> None:
+    parser.add_argument(
+        "--network",
+        metavar="NAME",
+        help="the segmenter, by its name in `jaxseg convert --list` (default: "
+        "DeepLabV3+ on ResNet-50)",
+    )
 
 
 def run(args, rest: list[str]) -> None:
@@ -148,6 +159,37 @@ def _train(args, lines) -> None:
     lines.compare(found, args.repeats)
 
 
+def _stream(args, lines) -> None:
+    from jaxseg.benchmark import stream
+
+    model = stream.make_model(args.network or stream.NETWORK, args.size)
+    lines.compare(stream.compare(model, args.repeats), args.repeats)
+
+
+def _memory(args, lines) -> None:
+    from jaxseg.benchmark import memory
+
+    frames = (args.frames, 2 * args.frames)
+    for row in memory.table(args.size, memory.TRIALS, frames, args.kept):
+        lines.facts(
+            f"rollout, {row.trials} trials, {row.frames} frames", row.megabytes()
+        )
+
+
+def _optimum(args, lines) -> None:
+    from jaxseg.benchmark import optimum
+
+    found = optimum.compare(args.frames, args.keys, args.repeats)
+    lines.compare(found, args.repeats)
+
+
+def _devices(args, lines) -> None:
+    from jaxseg.benchmark import devices
+
+    found = devices.compare(args.frames, args.trials, args.episodes, args.repeats)
+    lines.compare(found, args.repeats)
+
+
 def _write_table(path, rows, columns) -> None:
     """Write the table as it is so far, if there is to be a file."""
     from jaxseg.runtime import files
@@ -160,4 +202,12 @@ def _write_table(path, rows, columns) -> None:
         files.write_atomically(path, text.getvalue())
 
 
-_RUN = {"inference": _inference, "rollout": _rollout, "train": _train}
+_RUN = {
+    "inference": _inference,
+    "rollout": _rollout,
+    "train": _train,
+    "stream": _stream,
+    "memory": _memory,
+    "optimum": _optimum,
+    "devices": _devices,
+}

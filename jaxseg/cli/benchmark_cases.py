@@ -59,6 +59,33 @@ Time the policy's gradient at the paper's size (deviations of 9 x 9 x 384): from
 decision, computed twice to save memory as in the plain training, and from the distinct
 pairs among them. Both read deviations from the same table, and must agree.
 """
+STREAM = """\
+Time dynamic segmentation of a stream, batch 1, from host image to label map, against N
+on every frame. One frame in 10 and in 30 is key, by rule and with the policy, which
+then reads every frame but leaves the decision to the interval. `bound` is the ratio if
+nothing cost but N on key frames and F, warp and upsampling on all; `of_bound` is the
+part of it that is reached. N is DeepLabV3+ on ResNet-50 unless --network says
+otherwise; F is FlowNet2-s. Weights and frames are drawn. Takes about five minutes on
+two cores.
+"""
+MEMORY = """\
+Say how much temporary memory a rollout takes that shares pairs, at K = 4, 32 and 128
+trials and at T frames and twice as many, beside that of the plain rollout under vmap.
+Programs are compiled and not run. Networks run on batches of 4 pairs, the size that
+bounds what a rollout holds of them.
+"""
+OPTIMUM = """\
+Time the exact offline optimum of a video: dynamic programming over a drawn table of the
+scores of all pairs, for a number of keys and for as many keys as there are frames.
+"""
+DEVICES = """\
+Spread the episodes of a mini-batch over 1, 2, 4 and 8 devices, as many as the machine
+has. Gradients must be equal to rounding; the line below says how many arrays the
+devices average, and how many of these in loops. Rollouts read deviations of the paper's
+size from tables, so that the policy alone is timed. Devices of a CPU are simulated and
+share its cores, so that their time says nothing; with
+XLA_FLAGS=--xla_force_host_platform_device_count=4 in the environment there are four.
+"""
 ALL = """\
 Run every other case but `targets` once, at sizes that take about ten minutes on two
 cores. The commands of the cases themselves have the sizes of the figures in the
@@ -97,5 +124,45 @@ CASES = {
             "trials": Option(32, 1, "of an episode"),
         },
         ("--repeats", "1", "--frames", "40"),
+    ),
+    "stream": Case(
+        "dynamic segmentation of a stream: N on every frame",
+        STREAM,
+        {
+            "repeats": _repeats(3),
+            "size": Option(513, 32, "pixels of a side"),
+        },
+        ("--repeats", "1", "--size", "129"),
+    ),
+    "memory": Case(
+        "temporary memory of rollouts, by trials and frames",
+        MEMORY,
+        {
+            "size": Option(129, 32, "pixels of a side"),
+            "frames": Option(60, 4, "of an episode"),
+            "kept": Option(512, 0, "pairs whose deviations are kept at most"),
+        },
+        ("--size", "65", "--frames", "20"),
+    ),
+    "optimum": Case(
+        "the exact offline optimum of a video",
+        OPTIMUM,
+        {
+            "repeats": _repeats(5),
+            "frames": Option(270, 2, "of the video"),
+            "keys": Option(36, 1, "keys at most"),
+        },
+        ("--repeats", "3"),
+    ),
+    "devices": Case(
+        "a mini-batch over several devices",
+        DEVICES,
+        {
+            "repeats": _repeats(3),
+            "frames": Option(60, 4, "of an episode"),
+            "trials": Option(32, 1, "of an episode"),
+            "episodes": Option(8, 1, "of the mini-batch"),
+        },
+        ("--repeats", "1", "--frames", "20", "--trials", "8"),
     ),
 }
