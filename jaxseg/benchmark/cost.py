@@ -56,12 +56,19 @@ def rollout_flop(
     F's encoder and every policy's trunk for each distinct pair; all of F, the warp and
     the score for each pair at which some trial takes a key.
     """
+    paid = len(key_pairs(found)) * flop(given.pair_fn, *_pair(given))
+    return int(found.distinct.count) * look_flop(given, policies) + paid
+
+
+def look_flop(given: scene.Scene, policies: int = 1) -> float:
+    """Return the FLOP of a distinct pair that is not paid: F's encoder, the trunks."""
+    look = flop(lambda *x: given.pair_fn(*x).deviation, *_pair(given))
+    return look + policies * trunk_flop(given)
+
+
+def _pair(given):
     episode = jax.tree.map(lambda x: x[0], given.episodes)
-    pair = (given.variables, episode, jnp.int32(0), jnp.int32(0))
-    look = flop(lambda *x: given.pair_fn(*x).deviation, *pair)
-    look += policies * trunk_flop(given)
-    paid = len(key_pairs(found))
-    return int(found.distinct.count) * look + paid * flop(given.pair_fn, *pair)
+    return given.variables, episode, jnp.int32(0), jnp.int32(0)
 
 
 def trunk_flop(given: scene.Scene, *, gradient: bool = False) -> float:

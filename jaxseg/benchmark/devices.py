@@ -9,12 +9,12 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jaxseg import dynamic
-from jaxseg.benchmark import scene, turns
+from jaxseg.benchmark import scene, training, turns
 from jaxseg.errors import UserError
-from jaxseg.learning import objective, recipe, shared, units
+from jaxseg.learning import shared, units
 from jaxseg.runtime import parallel
 
-TOLERANCE = 1e-4  # of the largest value of a leaf
+TOLERANCE, _ROUNDED = 1e-4, 1e-2  # of the largest value of a leaf
 _COUNTS = (1, 2, 4, 8)
 _COLLECTIVES = ("psum", "all_gather", "all_to_all", "ppermute", "reduce_scatter")
 _SHAPE = (9, 9, 384)  # of a deviation at 513 x 513
@@ -39,7 +39,9 @@ def compare(
         1,
     )
     params = scene.policy_variables(given, scene.LATE)
-    gradient = shared.gradient_fn(_recipe(given), dynamic.pooled_pair, given.policy)
+    gradient = shared.gradient_fn(
+        training.recipe_of(given), dynamic.pooled_pair, given.policy
+    )
     arguments = params, pool, batch, jax.random.key(0)
     there = len(jax.local_devices())
     counts = [n for n in _COUNTS if n <= there and episodes % n == 0]
@@ -114,26 +116,13 @@ def _pool(frames, episodes) -> tuple[dynamic.PairTable, scene.Scene]:
     return pool, made[0]
 
 
-def _recipe(given) -> recipe.Recipe:
-    return recipe.Recipe(
-        rules=given.rules,
-        eta=scene.LATE.budget,
-        action_cap=scene.CAP,
-        discount=1.0,
-        returns="reward_to_go",
-        baseline="leave_one_out",
-        terms=objective.DEFAULT_TERMS,
-        split_trials=1,
-        chunk=16,
-    )
-
-
 def _check(count, found, expected) -> float:
     difference = turns.difference(found, expected)
-    if not difference <= TOLERANCE:
+    tolerance = turns.tolerance(TOLERANCE, _ROUNDED)
+    if not difference <= tolerance:
         raise UserError(
             f"the gradient of {count} devices differs by {difference:.2g} of the "
-            f"largest value; expected at most {TOLERANCE:.0e}; this is a fault of "
+            f"largest value; expected at most {tolerance:.0e}; this is a fault of "
             "jaxseg"
         )
     return difference

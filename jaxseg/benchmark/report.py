@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jaxseg.benchmark import peaks, turns
+from jaxseg.benchmark import peaks, targets, turns
 from jaxseg.evaluation import speed
+from jaxseg.ops import precision as precisions
 from jaxseg.runtime import files
 
 
@@ -41,6 +42,38 @@ class Report:
         """Print and write what is known of something that is not timed."""
         print(f"{case}\n  {_facts(facts)}", flush=True)
         self.add({"case": case, "facts": facts})
+
+    def targets(self, lines: Iterable[targets.Line | str], precision: str) -> None:
+        """Print figures beside their targets as they come."""
+        peak = peaks.of_device(precisions.dtype(precision))
+        name = precisions.resolve(precision)
+        print(
+            f"on {self.hardware}; {name}; targets: one NVIDIA H200, the paper's sizes"
+        )
+        print(f"peak: {peak.rate / 1e12:.4g} TFLOP/s ({peak.source})")
+        print(
+            f"{'figure':<48}{'':>10} {'':<24}{'target':>8}{'better':>8} "
+            f"{'reached':<10}{'of peak':>8}{'compile s':>11}"
+        )
+        for line in lines:
+            if isinstance(line, str):
+                print(line, flush=True)
+                self.add({"note": line})
+                continue
+            figure, goal = line.figure, line.goal
+            goals = [_number(x, "g") for x in goal[:2]] if goal else ["", ""]
+            print(
+                f"{figure.name:<48}{figure.value:>10.4g} {figure.unit:<24}"
+                f"{goals[0]:>8}{goals[1]:>8} {line.reached():<10}"
+                f"{_number(line.share, '.1%'):>8}{figure.compile_seconds:>11.1f}"
+            )
+            print(f"  {_facts(figure.facts)}", flush=True)
+            self.add(
+                {"case": figure.name, "part": line.part, "share_of_peak": line.share}
+                | figure._asdict()
+                | {"goal": goal and goal._asdict(), "reached": line.reached()}
+                | {"precision": name}
+            )
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Write one more line; what is no number becomes null."""

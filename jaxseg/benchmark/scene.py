@@ -55,7 +55,12 @@ UNDECIDED = Habit("late, undecided", 0.06, -2.0, 70.0, 0.0)
 
 
 def make(
-    size: int, frames: int, episodes: int, seed: int = 0, variables: Any = None
+    size: int,
+    frames: int,
+    episodes: int,
+    seed: int = 0,
+    variables: Any = None,
+    precision: str = "float32",
 ) -> Scene:
     """Return a scene of E episodes of `frames` frames of `size` x `size` pixels.
 
@@ -66,6 +71,7 @@ def make(
     Args:
       variables: those of another scene, which do not depend on its size; fresh ones if
         None.
+      precision: that networks are computed in.
     """
     settings = {
         "segmenter": {
@@ -79,7 +85,7 @@ def make(
     }
     variables = variables or {"flow": build.init(settings, "flow", seed)}
     made = [
-        _episode(settings, variables, size, frames, seed + index)
+        _episode(settings, variables, size, frames, seed + index, precision)
         for index in range(episodes)
     ]
     return Scene(
@@ -87,8 +93,8 @@ def make(
         variables,
         jax.tree.map(lambda *x: jnp.stack(x), *made),
         build.deviation_shape(settings),
-        build.pair_fn(settings),
-        _policy(settings),
+        build.pair_fn(settings, precision=precision),
+        _policy(settings, precision),
         dynamic.Rules(window=WINDOW),
     )
 
@@ -141,13 +147,17 @@ def policy_variables(
 def _policy_init(settings, shape: tuple[int, ...]) -> Callable[[PRNGKey], Any]:
     """Return the function that draws a policy for deviations of a shape."""
     module = build.policy_net(settings)
-    deviation, number = jnp.zeros((1, *shape)), jnp.zeros(1)
-    return jax.jit(lambda rng: module.init(rng, deviation, number, number))
+
+    def draw(rng):
+        number = jnp.zeros(1)
+        return module.init(rng, jnp.zeros((1, *shape)), number, number)
+
+    return jax.jit(draw)
 
 
-def _policy(settings) -> dynamic.Policy:
+def _policy(settings, precision="float32") -> dynamic.Policy:
     """Return the policy network, to whose logits what frames lean to is added."""
-    net = build.policy_fn(settings)
+    net = build.policy_fn(settings, precision)
 
     def head(variables, observation):
         lean = variables["lean"][observation.frame]
@@ -167,7 +177,7 @@ def rngs(seed: int, episodes: int, trials: int) -> PRNGKey:
     )
 
 
-def _episode(settings, variables, size, frames, seed) -> dynamic.Episode:
+def _episode(settings, variables, size, frames, seed, precision) -> dynamic.Episode:
     """Draw an episode, and what an N with some error says of its frames."""
     draw = np.random.default_rng(seed)
     blocks, colors = _blocks(draw, frames)
@@ -176,7 +186,8 @@ def _episode(settings, variables, size, frames, seed) -> dynamic.Episode:
     grid = _enlarge(blocks, (size - 1) // 4 + 1)
     certain = 4.0 * np.eye(CLASSES)[grid] + draw.normal(size=(*grid.shape, CLASSES))
     features = jax.nn.softmax(jnp.asarray(certain, jnp.float32))
-    framework, score = build.framework(settings), build.score_fn(settings)
+    framework = build.framework(settings, precision)
+    score = build.score_fn(settings)
 
     def key_score(features_and_label):
         features, label = features_and_label

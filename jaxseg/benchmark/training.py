@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxseg import dynamic
 from jaxseg.benchmark import cost, peaks, scene, turns
 from jaxseg.errors import UserError
-from jaxseg.learning import objective, policy, shared
+from jaxseg.learning import objective, policy, recipe, shared
 
 TOLERANCE = 1e-4  # of the largest value of a leaf
 _SHAPE = (9, 9, 384)  # of a deviation at 513 x 513
@@ -121,6 +121,21 @@ class _Programs:
             return -value
 
         return jax.grad(loss)(params)
+
+
+def recipe_of(given: scene.Scene) -> recipe.Recipe:
+    """Return how a late policy is updated: reward to go, less that of other trials."""
+    return recipe.Recipe(
+        rules=given.rules,
+        eta=scene.LATE.budget,
+        action_cap=scene.CAP,
+        discount=1.0,
+        returns="reward_to_go",
+        baseline="leave_one_out",
+        terms=objective.DEFAULT_TERMS,
+        split_trials=1,
+        chunk=16,
+    )
 
 
 def _check(case, found, expected) -> float:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxseg.ops import precision as precisions
+
 
 class Seconds(NamedTuple):
     """Medians over the samples of a program."""
@@ -67,6 +69,16 @@ def difference(found: Any, expected: Any) -> float:
         # np.maximum hands on what is no number, max() would not.
         worst = np.maximum(worst, np.abs(np.subtract(a, b)).max() / largest)
     return float(worst)
+
+
+def tolerance(exact: float, rounded: float, precision: str = "float32") -> float:
+    """Return how far results may differ: `exact` in float32 on a CPU, else `rounded`.
+
+    A GPU multiplies float32 in fewer bits, and chooses algorithms by the batch.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    is_wide = precisions.resolve(precision) == "float32"
+    return exact if on_cpu and is_wide else rounded
 
 
 def run(

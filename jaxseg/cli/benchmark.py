@@ -43,8 +43,10 @@ def add_parser(subparsers) -> None:
         _add_json(what)
         if name == "inference":
             _add_networks(what)
-        if name == "stream":
+        if name in ("stream", "targets"):
             _add_network(what)
+        if name == "targets":
+            _add_parts(what)
     what = whats.add_parser(
         "all", description=benchmark_cases.ALL, formatter_class=_RAW
     )
@@ -73,6 +75,21 @@ def _add_network(parser) -> None:
         metavar="NAME",
         help="the segmenter, by its name in `jaxseg convert --list` (default: "
         "DeepLabV3+ on ResNet-50)",
+    )
+
+
+def _add_parts(parser) -> None:
+    parser.add_argument(
+        "--parts",
+        metavar="PART,...",
+        help="encoder, rollout, update, network, stream, step, depthwise, population, "
+        "plain (default: all, in this order)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="of networks: float32, bfloat16 or auto, which is bfloat16 on a GPU "
+        "(default: %(default)s)",
     )
 
 
@@ -190,6 +207,16 @@ def _devices(args, lines) -> None:
     lines.compare(found, args.repeats)
 
 
+def _targets(args, lines) -> None:
+    from jaxseg.benchmark import measures, stream, targets
+
+    network = args.network or stream.NETWORK
+    fields = {name: getattr(args, name) for name in measures.Sizes._fields}
+    sizes = measures.Sizes(**fields | {"network": network})
+    parts = args.parts.split(",") if args.parts else targets.PARTS
+    lines.targets(targets.measure(sizes, parts, args.minutes), sizes.precision)
+
+
 def _write_table(path, rows, columns) -> None:
     """Write the table as it is so far, if there is to be a file."""
     from jaxseg.runtime import files
@@ -210,4 +237,5 @@ _RUN = {
     "memory": _memory,
     "optimum": _optimum,
     "devices": _devices,
+    "targets": _targets,
 }

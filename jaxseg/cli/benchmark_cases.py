@@ -86,6 +86,21 @@ size from tables, so that the policy alone is timed. Devices of a CPU are simula
 share its cores, so that their time says nothing; with
 XLA_FLAGS=--xla_force_host_platform_device_count=4 in the environment there are four.
 """
+TARGETS = """\
+Measure what one GPU should reach at the paper's sizes, each figure beside its target
+and its share of the device's peak: F's encoder by batch, a mini-batch of late episodes,
+a whole update, N, a stream, a step of the rollout's loop, depthwise convolutions,
+several policies at once, and the plain rollout. Figures that are multiples of what was
+measured are called extrapolated. Parts begin until --minutes are over; what is left out
+is said. Targets are estimates for one NVIDIA H200, and no figure of a GPU is known yet.
+
+  jaxseg benchmark targets --json targets.jsonl
+
+On a CPU it takes hours; small sizes show that it works:
+
+  jaxseg benchmark targets --size 65 --frames 12 --trials 4 --episodes 2 --policies 2 \\
+      --updates 2 --batch 4 --images 1 --repeats 1
+"""
 ALL = """\
 Run every other case but `targets` once, at sizes that take about ten minutes on two
 cores. The commands of the cases themselves have the sizes of the figures in the
@@ -164,5 +179,22 @@ CASES = {
             "episodes": Option(8, 1, "of the mini-batch"),
         },
         ("--repeats", "1", "--frames", "20", "--trials", "8"),
+    ),
+    "targets": Case(
+        "what a GPU should reach at the paper's sizes",
+        TARGETS,
+        {
+            "repeats": _repeats(20),
+            "size": Option(513, 32, "pixels of a side"),
+            "frames": Option(270, 4, "of an episode"),
+            "trials": Option(32, 1, "of an episode"),
+            "episodes": Option(8, 1, "of a mini-batch"),
+            "policies": Option(8, 1, "at once"),
+            "updates": Option(10, 1, "from which a training is extrapolated"),
+            "batch": Option(256, 1, "pairs at once, at most"),
+            "images": Option(8, 1, "through N at once"),
+            "minutes": Option(9, 1, "after which no part begins"),
+        },
+        (),
     ),
 }

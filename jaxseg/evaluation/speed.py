@@ -5,9 +5,9 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,14 +75,14 @@ def median_seconds(fn, images: np.ndarray, repeats: int = 20) -> float:
 
 def non_key_seconds(model: model_file.Model, images: np.ndarray) -> float:
     """Return the median time of a frame that is warped: F, warp and upsampling."""
-    key = jax.jit(key_fn(model.settings))(model.variables, images[0])
-    warped = jax.jit(warped_fn(model.settings))
+    framework = build.framework(model.settings)
+    key = jax.jit(key_fn(framework))(model.variables, images[0])
+    warped = jax.jit(warped_fn(framework))
     return median_seconds(lambda image: warped(model.variables, *key, image), images)
 
 
-def key_fn(settings: Mapping[str, Any]) -> Callable:
+def key_fn(framework: dynamic.Framework) -> Callable:
     """Return variables, image [H, W, 3] -> the view and the features of a key frame."""
-    framework = build.framework(settings)
 
     def keyed(variables, image):
         features = framework.feature_fn(variables, image)
@@ -91,12 +91,11 @@ def key_fn(settings: Mapping[str, Any]) -> Callable:
     return keyed
 
 
-def warped_fn(settings: Mapping[str, Any]) -> Callable:
+def warped_fn(framework: dynamic.Framework) -> Callable:
     """Return variables, key's view and features, image -> label map of a warped frame.
 
     F, warp and upsampling, without any scheduler.
     """
-    framework = build.framework(settings)
 
     def warped(variables, view, features, image):
         _, found = dynamic.propagate(
@@ -122,10 +121,9 @@ def hardware() -> str:
 
 
 def stream_fns(
-    settings: Mapping[str, Any], scheduler: dynamic.Scheduler
+    framework: dynamic.Framework, scheduler: dynamic.Scheduler
 ) -> tuple[Callable, Callable]:
     """Return `dynamic.open_stream` and `dynamic.segment_frame` with their networks."""
-    framework = build.framework(settings)
     start = functools.partial(dynamic.open_stream, framework, scheduler)
     step = functools.partial(dynamic.segment_frame, framework, scheduler)
     return start, step
@@ -133,7 +131,8 @@ def stream_fns(
 
 def _median_seconds(model, scheduler, always, never, images, repeats):
     """Return the medians of a stream of key frames only, and of none."""
-    start, step = map(jax.jit, stream_fns(model.settings, scheduler))
+    framework = build.framework(model.settings)
+    start, step = map(jax.jit, stream_fns(framework, scheduler))
     rng, medians = jax.random.key(0), []
     for scheduler_params in (always, never):
         params = dynamic.RolloutParams(

@@ -1,14 +1,26 @@
 """The smaller benchmarks: streams, memory, the optimum, devices."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.benchmark import devices, memory, scene, stream, workload
+from jaxseg.benchmark import (
+    cost,
+    devices,
+    measures,
+    memory,
+    peaks,
+    scene,
+    stream,
+    targets,
+    workload,
+)
 from jaxseg.cli import benchmark_cases, main
+from jaxseg.errors import UserError
 from jaxseg.runtime import parallel
 
 DEVICES = 2
@@ -115,6 +127,81 @@ def test_collectives_in_loops_are_found():
 
     arguments = 0.0, 0.0, jnp.ones(DEVICES), 0.0
     assert devices.collectives(gradient, DEVICES, arguments) == (2, 1)
+
+
+def test_figures_stand_beside_their_targets(capsys, tmp_path, monkeypatch):
+    def failing(work):
+        raise UserError("the case x differs")
+        yield
+
+    monkeypatch.setitem(targets.PARTS, "plain", failing)
+    sizes = {"size": 33, "frames": 5, "trials": 2, "episodes": 2, "updates": 1}
+    sizes |= {"batch": 1, "repeats": 1, "parts": "plain,encoder,step,depthwise,update"}
+    flags = [x for name, value in sizes.items() for x in (f"--{name}", value)]
+    out = tmp_path / "targets.jsonl"
+    assert (
+        main.main(list(map(str, ("benchmark", "targets", *flags, "--json", out)))) == 0
+    )
+    said = capsys.readouterr().out
+    first, *lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert first["note"] == "plain: failed, the case x differs" in said
+    found = {line["case"]: line for line in lines}
+    assert list(found) == [
+        *("encoder, batch 1", "encoder, batch 1, conv1 split"),
+        "step of the loop, one pair",
+        *(f"depthwise, dilation {rate}" for rate in (6, 12, 18)),
+        *("update", "300 updates, extrapolated"),
+    ]
+    # Targets hold for the paper's sizes alone.
+    assert all(line["goal"] is None and not line["reached"] for line in lines)
+    whole, split = lines[:2]
+    assert whole["value"] == pytest.approx(1e6 * whole["seconds"])
+    # What is done before is not counted.
+    assert 0 < split["flop"] < whole["flop"]
+    assert 0 < whole["share_of_peak"] and found["update"]["share_of_peak"] > 0
+    minutes = found["300 updates, extrapolated"]["value"]
+    assert minutes == pytest.approx(300 * found["update"]["value"] / 60)
+    assert found["update"]["facts"]["distinct_pairs"] > 0
+
+
+def test_a_figure_reaches_its_target_from_the_right_side():
+    def line(value, goal):
+        figure = measures.Figure("x", value, "s", 1.0, 0.0, 0.0, {})
+        return targets.Line("x", figure, 0.5, goal).reached()
+
+    most, least = targets.Goal(2.0, 1.0, True), targets.Goal(1.0, 2.0, False)
+    assert [line(x, most) for x in (0.9, 1.5, 2.1)] == ["ambitious", "target", "no"]
+    assert [line(x, least) for x in (2.1, 1.5, 0.9)] == ["ambitious", "target", "no"]
+    assert line(5.0, least._replace(ambitious=np.nan)) == "target"
+    assert line(5.0, None) == ""
+
+
+def test_parts_are_left_out_when_the_time_is_over():
+    sizes = measures.Sizes(size=33, precision="float32")
+    found = list(targets.measure(sizes, ["encoder", "update"], 0))
+    assert [x.partition(":")[0] for x in found] == ["encoder", "update"]
+    assert all("left out" in x for x in found)
+    with pytest.raises(UserError, match="no part 'x'"):
+        next(targets.measure(sizes, ["x"], 1))
+
+
+def test_peaks_come_from_a_data_sheet_where_the_device_is_known(monkeypatch):
+    device = SimpleNamespace(device_kind="NVIDIA H200")
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    fine, coarse = peaks.of_device(jnp.float32), peaks.of_device(jnp.bfloat16)
+    assert coarse.rate == pytest.approx(2 * fine.rate) and "H200" in fine.source
+    assert coarse.share(coarse.rate, 2.0) == 0.5
+    device.device_kind = "cpu"
+    measured = peaks.of_device(jnp.float32)
+    assert "measured" in measured.source and 0 < measured.rate < fine.rate
+
+
+def test_work_is_counted_as_it_is_done():
+    images, kernel = jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 1, 3, 5))
+    same = lambda x, k: jax.lax.conv_general_dilated(
+        x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    assert cost.flop(same, images, kernel) == 2 * 8 * 8 * 3 * 5
 
 
 def test_all_runs_every_case_at_sizes_that_it_takes(capsys, tmp_path, monkeypatch):
