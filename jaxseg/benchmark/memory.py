@@ -17,10 +17,12 @@ from jaxseg.dynamic import sharing
 
 TRIALS = (4, 32, 128)
 # What a rollout may hold, in bytes: for every decision and every trial a few numbers
-# each, some of them twice while a loop turns; for every distinct pair, which it is.
+# each, some of them twice while a loop turns; for every distinct pair, which it is; and
+# some copies of the deviations of one frame's pairs.
 DECISION_BYTES = 48
 TRIAL_BYTES = 512
 PAIR_BYTES = 16
+FRAME_COPIES = 3
 # Networks run on one size of batches, so that nothing but trials and frames changes.
 BATCH = 4
 
@@ -35,13 +37,18 @@ class Row(NamedTuple):
     plain: int  # temporary, of the plain rollout under vmap
     episode: int  # what both are given, beside weights
     kept: int  # room for deviations and what policies see of pairs, within `results`
+    pair: int  # of the deviation, and of what a policy sees, of one pair
 
     def lists(self) -> int:
-        """Return what trials and the list of pairs take at most, beside `kept`."""
+        """Return what trials and pairs take at most, beside `kept` and networks."""
         decisions = self.trials * (self.frames - 1)
         pairs = sharing.pair_limit(self.trials, 1, self.frames)
+        at_once = min(self.trials, self.frames - 1)
         return (
-            decisions * DECISION_BYTES + self.trials * TRIAL_BYTES + pairs * PAIR_BYTES
+            decisions * DECISION_BYTES
+            + self.trials * TRIAL_BYTES
+            + pairs * PAIR_BYTES
+            + at_once * FRAME_COPIES * self.pair
         )
 
     def megabytes(self) -> dict[str, float]:
@@ -52,6 +59,7 @@ class Row(NamedTuple):
             "results_mb": self.results / 1e6,
             "kept_mb": self.kept / 1e6,
             "episode_mb": self.episode / 1e6,
+            "lists_mb_at_most": self.lists() / 1e6,
         }
 
 
@@ -100,6 +108,7 @@ def measure(given: scene.Scene, trials: int, frames: int, kept: int | None) -> R
         plain.memory_analysis().temp_size_in_bytes,
         sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(episodes)),
         _kept(given, trials, frames, kept),
+        4 * (math.prod(given.deviation) + _seen(given)),
     )
 
 
@@ -109,8 +118,11 @@ def _kept(given, trials, frames, kept) -> int:
     # With room for those of a frame more.
     room = pairs + min(trials, frames - 1)
     rows = room if kept is None else min(kept, room)
-    seen = given.settings["policy"]["hidden"][-1]
-    return 4 * (rows * math.prod(given.deviation) + pairs * seen)
+    return 4 * (rows * math.prod(given.deviation) + pairs * _seen(given))
+
+
+def _seen(given) -> int:
+    return given.settings["policy"]["hidden"][-1]
 
 
 def _shape(x, shape) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,7 @@
 """The figures that a GPU should reach, each measured and printed beside its target.
 
 Parts come one after another, the most telling first, until the time is over; every part
-compiles its own programs. See `jaxseg.benchmark.measures` for what is measured.
+compiles its own programs.
 """
 
 import time
@@ -11,20 +11,20 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxseg.benchmark import measures, peaks
+from jaxseg.benchmark import measures, network_measures, peaks, rollout_measures
 from jaxseg.errors import UserError
 from jaxseg.ops import precision
 
 PARTS = {
-    "encoder": measures.encoder,
-    "rollout": measures.rollouts,
-    "update": measures.update,
-    "network": measures.network,
-    "stream": measures.streams,
-    "step": measures.steps,
-    "depthwise": measures.depthwise,
-    "population": measures.population,
-    "plain": measures.plain,
+    "encoder": network_measures.encoder,
+    "rollout": rollout_measures.rollouts,
+    "update": rollout_measures.update,
+    "network": network_measures.network,
+    "stream": network_measures.streams,
+    "step": rollout_measures.steps,
+    "depthwise": network_measures.depthwise,
+    "population": rollout_measures.population,
+    "plain": rollout_measures.plain,
 }
 
 
