@@ -190,7 +190,8 @@ def test_peaks_come_from_a_data_sheet_where_the_device_is_known(monkeypatch):
     device = SimpleNamespace(device_kind="NVIDIA H200")
     monkeypatch.setattr(jax, "devices", lambda: [device])
     fine, coarse = peaks.of_device(jnp.float32), peaks.of_device(jnp.bfloat16)
-    assert coarse.rate == pytest.approx(2 * fine.rate) and "H200" in fine.source
+    assert coarse.rate == pytest.approx(2 * fine.rate, rel=1e-3)
+    assert "H200" in fine.source
     assert coarse.share(coarse.rate, 2.0) == 0.5
     device.device_kind = "cpu"
     measured = peaks.of_device(jnp.float32)
