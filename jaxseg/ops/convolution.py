@@ -3,10 +3,13 @@
 B examples, H x W pixels, I input and O output channels.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxseg.ops import depthwise, forms
+from jaxseg.ops import depthwise, forms, winograd
 from jaxseg.types import Array
 
 
@@ -19,8 +22,9 @@ def conv(
 ) -> Array:
     """Convolve `x` [B, H, W, I] with `kernel` [kh, kw, I, O], `rate` apart; no bias.
 
-    A 1x1 kernel becomes a product of matrices on every platform, few input channels
-    become more on a CPU; both only outside `forms.plain`.
+    A 1x1 kernel becomes a product of matrices on every platform; on a CPU few input
+    channels become more, and a 3x3 kernel with many takes fewer products, see
+    `winograd`. None of this within `forms.plain`.
     """
     if kernel.shape[:2] == (1, 1) and not forms.is_plain():
         if not isinstance(padding, str) and any(map(any, padding)):
@@ -32,15 +36,10 @@ def conv(
     features = kernel.shape[-1]
     if x.shape[-1] < 8 and forms.for_cpu():
         x, kernel = _widen(x, kernel)
-    y = lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        rhs_dilation=(rate, rate),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return y[..., :features]
+    elif forms.for_cpu() and winograd.is_faster(x, kernel, stride):
+        pads = depthwise.explicit_pads(x, kernel, stride, rate, padding)
+        return _winograd(x, kernel, pads, rate)
+    return _lax(x, kernel, stride, padding, rate)[..., :features]
 
 
 def conv_for_loops(x: Array, kernel: Array) -> Array:
@@ -79,6 +78,37 @@ def deconv(x: Array, kernel: Array, size: tuple[int, int], impl: str = "auto") -
     if impl == "lax":
         return _deconv_lax(x, kernel, size)
     raise ValueError(f"impl {impl!r}; expected 'auto', 'dot' or 'lax'")
+
+
+def _lax(x, kernel, stride, padding, rate):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        rhs_dilation=(rate, rate),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _winograd(x, kernel, pads, rate):
+    return winograd.conv(x, kernel, pads, rate)
+
+
+def _winograd_forward(x, kernel, pads, rate):
+    # Left to itself, differentiation would go back through the transforms.
+    return _winograd(x, kernel, pads, rate), (x, kernel)
+
+
+def _winograd_backward(pads, rate, residuals, gradient):
+    def direct(x, kernel):
+        return _lax(x, kernel, 1, pads, rate)
+
+    return jax.vjp(direct, *residuals)[1](gradient)
+
+
+_winograd.defvjp(_winograd_forward, _winograd_backward)
 
 
 def _widen(x, kernel):

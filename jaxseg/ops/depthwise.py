@@ -29,7 +29,7 @@ def depthwise_conv(
     `padding` is "SAME", "VALID" or explicit pairs. `impl` is "shift", "lax" or "auto"
     ("shift" on a CPU). Raises ValueError for another.
     """
-    pads = _pads(x, kernel, stride, rate, padding)
+    pads = explicit_pads(x, kernel, stride, rate, padding)
     if impl == "auto":
         impl = "shift" if forms.for_cpu() else "lax"
     if impl == "shift":
@@ -39,7 +39,10 @@ def depthwise_conv(
     raise ValueError(f"impl {impl!r}; expected 'auto', 'shift' or 'lax'")
 
 
-def _pads(x, kernel, stride, rate, padding):
+def explicit_pads(
+    x: Array, kernel: Array, stride: int, rate: int, padding: Padding
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the pads of `x` [B, H, W, C], before and behind, that `padding` means."""
     if not isinstance(padding, str):
         return tuple(tuple(pair) for pair in padding)
     extent = [(k - 1) * rate + 1 for k in kernel.shape[:2]]
