@@ -22,6 +22,7 @@ from jaxseg.ops import forms
 TOLERANCE = 1e-4  # of the largest value
 PEERS: dict[str, type[peer.Program]] = {
     "torch": torch_program.Program,
+    "torch_cl": torch_program.ChannelsLast,
     "onnx": onnx_program.Program,
 }
 

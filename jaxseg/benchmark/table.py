@@ -5,7 +5,7 @@ import math
 
 def header(peers) -> str:
     """Return the two lines above the table."""
-    others = "".join(f"{name:>8}" for name in ("plain", *peers))
+    others = "".join(f"{name:>9}" for name in ("plain", *peers))
     width = len(others)
     groups = (f"{what:>{width}}" for what in ("wall ms", "wall / ours", "CPU / ours"))
     return (
@@ -22,9 +22,9 @@ def line(found, peers) -> str:
         f"{found.network + ':' + found.part:<38}{_size(found):>10}"
         f"{found.parameters:>13,}{_milliseconds(found, 'ours', '.1f'):>10}"
     )
-    line += "".join(f"{_milliseconds(found, name, '.1f'):>8}" for name in others)
+    line += "".join(f"{_milliseconds(found, name, '.1f'):>9}" for name in others)
     for ratio in (found.ratio, found.cpu_ratio):
-        line += "  " + "".join(f"{_number(ratio(name), '.2f'):>8}" for name in others)
+        line += "  " + "".join(f"{_number(ratio(name), '.2f'):>9}" for name in others)
     for name, why in found.missing.items():
         line += f"\n  without {peers[name].NAME}: {why}"
     return line

@@ -99,7 +99,13 @@ def run(args, rest: list[str]) -> None:
     for command in commands:
         _check(command)
     from jaxseg.benchmark import report
+    from jaxseg.runtime import host
 
+    if args.what == "inference":
+        # Both before jax computes.
+        if args.threads:
+            host.use_cores(args.threads)
+        host.keep_memory()
     lines = report.Report(args.json)
     for command in commands:
         if args.what == "all":
@@ -129,6 +135,7 @@ def _check(args) -> None:
 
 def _inference(args, lines) -> None:
     from jaxseg.benchmark import inference, table, workload
+    from jaxseg.runtime import host
 
     chosen = workload.NETWORKS
     if args.networks:
@@ -136,7 +143,10 @@ def _inference(args, lines) -> None:
     workloads = workload.find(chosen, args.size)
     rows, peers = [], inference.PEERS
     _write_table(args.out, rows, table.columns(peers))
-    print(f"on {lines.hardware}; batch 1, medians of {args.repeats}")
+    print(
+        f"on {lines.hardware}, {host.cores()} core(s) of it used; batch 1, medians of "
+        f"{args.repeats}"
+    )
     print(table.header(peers))
     for found in inference.compare(workloads, repeats=args.repeats):
         print(table.line(found, peers), flush=True)

@@ -29,14 +29,18 @@ INFERENCE = """\
 Time every network, batch 1 at its real size with fresh weights, against
 
 plain: the same network with each operation in its obvious form (lax convolutions);
-torch: where torch is installed, eager, in inference mode, images in channels_last;
+torch: where torch is installed, eager, in inference mode, images in memory as torch
+  has them by default (NCHW);
+torch_cl: the same with images in channels_last (NHWC);
 onnx: where onnx and onnxruntime are installed, the network as a model of ONNX, images
   in ONNX's own order, optimised as onnxruntime does by default.
 
-jaxseg asks for neither. Both run on the GPU or on one or all cores, whichever is
+jaxseg asks for none of them. They run on the GPU or on one or all cores, whichever is
 faster, with the same weights and input and with batch norm folded into the weights.
-All must give jaxseg's result before they are timed; columns of what is not there are
-empty, with the reason below the line.
+--threads 1 holds everything to one core, where ratios of processor time are least
+disturbed: those are what to compare. All programs must give jaxseg's result before they
+are timed; columns of what is not there are empty, with the reason below the line. Freed
+memory stays in the process, for all of them, as in `jaxseg segment`.
 
 Takes about twenty minutes on two cores; --networks and --size make it shorter. The file
 of --out is written after every network.
@@ -115,6 +119,7 @@ CASES = {
         {
             "repeats": _repeats(5),
             "size": Option(0, 0, "side of the input; 0 is each network's own"),
+            "threads": Option(0, 0, "cores to hold everything to; 0 is all there are"),
         },
         ("--repeats", "2", "--networks", _SOME),
     ),

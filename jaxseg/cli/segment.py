@@ -50,6 +50,9 @@ def add_parser(subparsers) -> None:
 def run(args, rest: list[str]) -> None:
     """Segment the video as the arguments say."""
     box = None if args.box is None else _parse_box(args.box)
+    from jaxseg.runtime import host
+
+    host.keep_memory()  # before jax computes
     from jaxseg import model_file
     from jaxseg.evaluation import live
     from jaxseg.runtime import progress

@@ -12,7 +12,11 @@ from jaxseg.models import parameters
 from jaxseg.ops import forms
 
 SMALL = ("--networks", "dvsnet:flow", "--size", 64, "--repeats", 1)
-PACKAGES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
+PACKAGES = {
+    "torch": ("torch",),
+    "torch_cl": ("torch",),
+    "onnx": ("onnx", "onnxruntime"),
+}
 
 
 def run(capsys, *arguments):
@@ -66,6 +70,7 @@ def test_both_forms_are_timed_and_agree(capsys, tmp_path, monkeypatch):
     assert header.startswith("network") and len(header) == len(line)
     # Without other frameworks.
     assert "without torch: torch is not installed" in said
+    assert "without torch, channels_last: torch is not installed" in said
     assert "without onnxruntime: onnx and onnxruntime are not installed" in said
     others = [c for c in row if c.startswith(tuple(inference.PEERS))]
     assert len(others) == 3 * len(inference.PEERS)

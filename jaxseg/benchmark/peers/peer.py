@@ -4,12 +4,13 @@ A program is made of a folded graph and its input, has the name of its framework
 when it is called, and gives the leaves of the result by `arrays`.
 """
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+
+from jaxseg.runtime import host
 
 
 class Missing(Exception):
@@ -35,10 +36,12 @@ class Program(Protocol):
 def fastest(seconds: Callable[[int], float]) -> int:
     """Return a number of threads, one or one a core, whichever takes fewer seconds.
 
+    Cores are those that the process may use.
+
     Where cores are shared, threads that wait for each other can take a hundred times as
     long as one.
     """
-    return min(sorted({1, os.cpu_count() or 1}), key=seconds)
+    return min(sorted({1, host.cores()}), key=seconds)
 
 
 def second_run(run: Callable[[], Any]) -> float:

@@ -14,7 +14,11 @@ from jaxseg.models import decision, layers, policy
 from jaxseg.ops import convolution, resize
 from tests.benchmark.peers import small
 
-PACKAGES = {"torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
+PACKAGES = {
+    "torch": ("torch",),
+    "torch_cl": ("torch",),
+    "onnx": ("onnx", "onnxruntime"),
+}
 
 
 @pytest.fixture(params=PACKAGES)
@@ -208,7 +212,7 @@ def test_an_unknown_operation_is_named(make):
 
 def test_networks_run_on_as_many_threads_as_are_fastest(make, monkeypatch):
     def threads():
-        if make.NAME == "torch":
+        if make.NAME.startswith("torch"):
             return pytest.importorskip("torch").get_num_threads()
         return program._session.get_session_options().intra_op_num_threads
 
@@ -229,7 +233,7 @@ def test_a_framework_that_is_not_there_is_missing(monkeypatch, name):
 
 
 def test_a_framework_without_the_device_of_jax_is_missing(make, monkeypatch):
-    if make.NAME == "torch":
+    if make.NAME.startswith("torch"):
         cuda = pytest.importorskip("torch").cuda
         monkeypatch.setattr(cuda, "is_available", lambda: False)
     else:
@@ -245,5 +249,5 @@ def test_a_framework_without_the_device_of_jax_is_missing(make, monkeypatch):
 
 @pytest.mark.parametrize(("sign", "expected"), [(1, 1), (-1, 2)])
 def test_one_thread_or_one_a_core_is_fastest(monkeypatch, sign, expected):
-    monkeypatch.setattr(peer.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(peer.host, "cores", lambda: 2)
     assert peer.fastest(lambda threads: sign * threads) == expected

@@ -1,7 +1,8 @@
 """The operations of a graph as functions of torch.
 
-Images are [B, H, W, C] here too. torch's own order of the axes is a view of them, in
-the memory format that it calls channels_last, so that nothing is copied.
+Images are [B, H, W, C] here too, and torch's own order of the axes is a view of them.
+Whether they lie in memory in the order of the one or of the other is the layout, a
+memory format of torch: channels_last, or contiguous_format, which is its default.
 """
 
 from collections.abc import Callable
@@ -31,12 +32,16 @@ _SIMPLE = {
 }
 
 
-def function(torch: Any, device: str, node: graph.Node) -> Callable:
+_OF_IMAGES = ("conv_general_dilated", "reduce_window_max", "reduce_window_sum")
+
+
+def function(torch: Any, device: str, layout: Any, node: graph.Node) -> Callable:
     """Return the function of those inputs of `node` that are not constant.
 
     Args:
       torch: the module.
       device: where the constants go.
+      layout: the memory format of images and kernels.
 
     Raises:
       NotImplementedError: an operation, or a form of one, that is not known here.
@@ -47,9 +52,13 @@ def function(torch: Any, device: str, node: graph.Node) -> Callable:
         fn = _MAKERS[node.op](torch, node)
     else:
         raise NotImplementedError(f"no operation {node.op!r}")
+    if node.op in _OF_IMAGES:
+        fn = _laid_out(fn, layout)
     if len(node.sources) == len(node.inputs):
         return fn
-    slots = [_slot(torch, device, node, index) for index in range(len(node.inputs))]
+    slots = [
+        _slot(torch, device, layout, node, index) for index in range(len(node.inputs))
+    ]
 
     def call(*dynamic):
         rest = iter(dynamic)
@@ -65,14 +74,25 @@ def tensor(torch: Any, device: str, array: np.ndarray) -> Any:
     return torch.tensor(copy, device=device)
 
 
-def _slot(torch, device, node, index):
+def image(torch: Any, device: str, layout: Any, array: np.ndarray) -> Any:
+    """Return a copy of an array, in the layout if it is of images."""
+    x = tensor(torch, device, array)
+    return spatial.lay_out(x, layout) if x.ndim == 4 else x
+
+
+def _laid_out(fn, layout):
+    """Return `fn` for an image in any layout; one in its own is not copied."""
+    return lambda x, *rest: fn(spatial.lay_out(x, layout), *rest)
+
+
+def _slot(torch, device, layout, node, index):
     """Return a constant input; None for another."""
     value = node.inputs[index]
     if isinstance(value, graph.Node):
         return None
     if node.op == "conv_general_dilated" and index == 1:
         kernel = tensor(torch, device, images.kernel(node))
-        return kernel.contiguous(memory_format=torch.channels_last)
+        return kernel.contiguous(memory_format=layout)
     return tensor(torch, device, value)
 
 
@@ -88,6 +108,12 @@ def _activation(torch, node):
         slope = node.params["slope"]
         return lambda x: fn(x, slope, inplace=in_place)
     return lambda x: fn(x, inplace=in_place)
+
+
+def _concatenate(torch, node):
+    # Of images, torch keeps the layout if they have its order of the axes.
+    is_image = len(node.shape) == 4
+    return (spatial if is_image else axes).concatenate(torch, node)
 
 
 def _div(torch, node):
@@ -126,7 +152,7 @@ _MAKERS = {
     "argmin": axes.arg("argmin"),
     "broadcast_in_dim": axes.broadcast,
     "clamp": _clamp,
-    "concatenate": axes.concatenate,
+    "concatenate": _concatenate,
     "conv_general_dilated": spatial.convolve,
     "convert_element_type": _convert,
     "copy": _same,

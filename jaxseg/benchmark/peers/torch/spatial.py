@@ -7,6 +7,8 @@ import numpy as np
 
 from jaxseg.benchmark.peers import graph, images
 
+_ORDER = (0, 3, 1, 2)  # torch's, of what is [B, H, W, C] here
+
 
 def convolve(torch: Any, node: graph.Node) -> Callable:
     """Return conv2d or conv_transpose2d of (x, kernel, bias)."""
@@ -48,6 +50,22 @@ def pad(torch: Any, node: graph.Node) -> Callable:
     return lambda x, _: torch.nn.functional.pad(x, border, value=value)
 
 
+def concatenate(torch: Any, node: graph.Node) -> Callable:
+    """Return the images behind one another."""
+    axis = _ORDER.index(node.params["dimension"])
+
+    def call(*images):
+        images = [x.permute(_ORDER) for x in images]
+        return torch.cat(images, axis).permute(0, 2, 3, 1)
+
+    return call
+
+
+def lay_out(x: Any, layout: Any) -> Any:
+    """Return images in a memory format; those that have it are not copied."""
+    return x.permute(_ORDER).contiguous(memory_format=layout).permute(0, 2, 3, 1)
+
+
 def resize(torch: Any, node: graph.Node) -> Callable:
     """Return bilinear interpolation that keeps the corners in place."""
     size, interpolate = node.shape[1:3], torch.nn.functional.interpolate
@@ -65,7 +83,7 @@ def mix(torch: Any, node: graph.Node) -> Callable:
 
 def _images_of(fn):
     """Return `fn`, which takes and gives [B, C, H, W], for [B, H, W, C]."""
-    return lambda x, *rest: fn(x.permute(0, 3, 1, 2), *rest).permute(0, 2, 3, 1)
+    return lambda x, *rest: fn(x.permute(_ORDER), *rest).permute(0, 2, 3, 1)
 
 
 def _plain(torch, node):
