@@ -38,6 +38,8 @@ def base(arg: str, stage: str) -> ml_collections.ConfigDict:
     config.runtime = ml_collections.ConfigDict()
     config.runtime.devices = 0  # 0 = all devices of the process
     config.runtime.how = "pmap"  # or "shard_map"
+    # Of networks: "float32", "bfloat16", or "auto", which is bfloat16 on a GPU.
+    config.runtime.precision = "auto"
     config.log = ml_collections.ConfigDict()
     config.log.every = 10
     config.log.tensorboard = False

@@ -185,4 +185,6 @@ class _Demo:
         _, size = live.describe(path)
         box = live.landmark_box(path.parent / "annot", size)
         with progress.bar(live.count_frames(path), 0, "overlay") as bar:
-            live.segment_video(model, path, out, box=box, progress=bar.advance)
+            live.segment_video(
+                model, path, out, box=box, precision="auto", progress=bar.advance
+            )

@@ -18,6 +18,12 @@ paired bootstrap over videos). Clips that are finished are not computed again.
 
 scores segmentation networks alone, at one scale and at several, and F between frames
 (Table 1 of the paper), into table1.csv.
+
+  jaxseg evaluate --config=configs/precision.py:synthetic --run=runs/precision
+
+says what bfloat16 changes on the same frames, into precision.json. The other two
+compute in bfloat16 on a GPU and in float32 elsewhere; --config.runtime.precision
+chooses.
 """
 
 
@@ -43,7 +49,7 @@ def add_parser(subparsers) -> None:
 def run(args, rest: list[str]) -> None:
     """Evaluate as the arguments say; `rest` holds --config.field=value overrides."""
     from jaxseg.errors import UserError
-    from jaxseg.evaluation import comparison, table1, tabulate
+    from jaxseg.evaluation import agreement, comparison, table1, tabulate
     from jaxseg.runtime import config
 
     resolved = config.to_dict(config.load_config(args.config, rest))
@@ -53,10 +59,13 @@ def run(args, rest: list[str]) -> None:
         print(tabulate.table1(path))
         print(f"table: {path}")
         return
+    if stage == "precision":
+        print(tabulate.precision_lines(agreement.evaluate(resolved, args.run)))
+        return
     if stage != "evaluate":
         raise UserError(
-            f"{args.config} has stage {stage!r}; expected evaluate or table1; use "
-            "configs/evaluate.py or configs/table1.py"
+            f"{args.config} has stage {stage!r}; expected evaluate, table1 or "
+            "precision; use the configs of these names"
         )
     found = comparison.evaluate(resolved, args.run)
     print(tabulate.curve_table(f"{args.run}/{comparison.CURVE_CSV}"))

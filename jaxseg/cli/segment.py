@@ -45,6 +45,12 @@ def add_parser(subparsers) -> None:
         help="key where the probability exceeds this (default: sample from the policy)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sampling")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the networks; auto is bfloat16 on a GPU (default: %(default)s)",
+    )
 
 
 def run(args, rest: list[str]) -> None:
@@ -66,6 +72,7 @@ def run(args, rest: list[str]) -> None:
             box=box,
             tau=args.tau,
             seed=args.seed,
+            precision=args.precision,
             progress=bar.advance,
         )
     print(

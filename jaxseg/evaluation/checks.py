@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxseg.errors import UserError
+from jaxseg.ops import precision as precisions
 
 
 def at_least(config: dict[str, Any], name: str, least: int) -> None:
@@ -23,6 +24,19 @@ def one_of(config: dict[str, Any], name: str, allowed: Sequence[str]) -> None:
             f"{name} is {config[name]!r}; expected {' or '.join(allowed)}; change "
             f"--config.{name}"
         )
+
+
+def precision(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return what identifies an evaluation at its precision, and the precision.
+
+    A run folder may be continued where `runtime` differs, but figures of two precisions
+    are not to be mixed: one other than float32 is named in the config's first level.
+
+    Raises:
+      UserError: there is no such precision.
+    """
+    found = precisions.resolve(config["runtime"]["precision"])
+    return config if found == "float32" else config | {"precision": found}, found
 
 
 def names(config: dict[str, Any], name: str, what: str) -> None:

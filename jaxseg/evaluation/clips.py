@@ -32,16 +32,19 @@ class ClipScores(NamedTuple):
 
 
 @build.cached("segmenter", "flow")
-def table_fn(settings: dict[str, Any], classes: str = "present") -> dynamic.PairFn:
+def table_fn(
+    settings: dict[str, Any], classes: str = "present", precision: str = "float32"
+) -> dynamic.PairFn:
     """Return the pair function of evaluation: D_{i->k} with the confusion matrix.
 
     Args:
       classes: that the mean IoU counts, see `iou.mean_iou`.
+      precision: of F, see `ops.precision`.
     """
     count = functools.partial(
         iou.confusion, num_classes=settings["segmenter"]["num_classes"]
     )
-    matrices = dynamic.networks_pair(build.framework(settings), count)
+    matrices = dynamic.networks_pair(build.framework(settings, precision), count)
 
     def pair(variables, episode, key_frame, frame):
         deviation, matrix = matrices(variables, episode, key_frame, frame)
@@ -76,6 +79,7 @@ def score_clip(
     clip: dynamic.Clip,
     *,
     classes: str = "present",
+    precision: str = "float32",
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> ClipScores:
@@ -89,11 +93,13 @@ def score_clip(
       compared: label -> spec.
       clip: with labels.
       classes: that the mean IoU counts, see `iou.mean_iou`.
+      precision: of N and F, see `ops.precision`; policies have theirs in their specs.
       progress: called with numbers of finished pairs.
     """
-    episode = tables.episode_of(model, clip, build.Scoring(classes=classes))
+    scoring = build.Scoring(classes=classes)
+    episode = tables.episode_of(model, clip, scoring, precision)
     table = dynamic.build_table(
-        table_fn(model.settings, classes),
+        table_fn(model.settings, classes, precision),
         model.variables,
         episode,
         batch_size=tables.batch_size(model.settings),

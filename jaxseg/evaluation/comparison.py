@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
         could not tell apart, another config.
     """
     _check(config)
+    config, precision = checks.precision(config)
     readings = _readings(config)
-    models = _load(config["policy_runs"])
+    models = load(config["policy_runs"])
     model = models[0][1]
     features.check(config, model.settings)
     frames = source.FrameSource(
@@ -54,16 +56,19 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     if runs.is_done(folder):
         return json.loads((folder / COMPARISON).read_text())
     with runs.locked(folder):
-        found = _compare(config, models, frames, folder, readings) | {"run": run.hash}
+        found = _compare(config, models, frames, folder, readings, precision)
+        found |= {"precision": precision, "run": run.hash}
         text = json.dumps(found, indent=2, allow_nan=False)
         files.write_atomically(folder / COMPARISON, text + "\n")
         runs.mark_done(folder)
     return found
 
 
-def _compare(config, models, frames, folder: Path, readings) -> dict[str, Any]:
+def _compare(
+    config, models, frames, folder: Path, readings, precision
+) -> dict[str, Any]:
     """Score, write table and figure, and say how the policies compare."""
-    model, compared = models[0][1], _specs(config, models)
+    model, compared = models[0][1], _specs(config, models, precision)
     scoring = build.Scoring(classes=readings.classes)
     clips = curves.clips_of(frames, config["clip_length"])
     pairs = sum(clip.length * (clip.length - 1) // 2 for clip in clips)
@@ -76,10 +81,12 @@ def _compare(config, models, frames, folder: Path, readings) -> dict[str, Any]:
             folder / "clips",
             clip_length=config["clip_length"],
             classes=readings.classes,
+            precision=precision,
             seed=config["seed"],
             progress=bar.advance,
         )
-    times = speed.step_times(model, frames.images(range(min(8, len(frames)))))
+    images = frames.images(range(min(8, len(frames))))
+    times = speed.step_times(model, images, precision=precision)
     rows.write_csv(
         folder / CURVE_CSV,
         rows.rows(videos, compared, config["split"], times, readings),
@@ -117,8 +124,12 @@ def _readings(config) -> rows.Readings:
     )
 
 
-def _load(policy_runs) -> list[tuple[int, model_file.Model]]:
-    """Load the policies, with their seeds; all must stand on the same N and F."""
+def load(policy_runs: Sequence[str]) -> list[tuple[int, model_file.Model]]:
+    """Load policies, with their seeds.
+
+    Raises:
+      UserError: they stand on different N or F, or have the same eta and seed.
+    """
     models, first, named = [], None, {}
     for run in policy_runs:
         model = model_file.load(run, model_file.PARTS)
@@ -141,14 +152,18 @@ def _load(policy_runs) -> list[tuple[int, model_file.Model]]:
     return models
 
 
-def _specs(config, models) -> dict[str, specs.Spec]:
+def _specs(config, models, precision) -> dict[str, specs.Spec]:
     compared = {
         "fixed": specs.fixed(config["fixed"]),
         "random": specs.random(config["random"], config["draws"], config["seed"]),
     }
     for index, (seed, model) in enumerate(models):
-        compared[f"policy{index}"] = specs.policy(model, config["thresholds"], seed)
-        compared[f"sampled{index}"] = specs.sampled_policy(model, config["draws"], seed)
+        compared[f"policy{index}"] = specs.policy(
+            model, config["thresholds"], seed, precision
+        )
+        compared[f"sampled{index}"] = specs.sampled_policy(
+            model, config["draws"], seed, precision
+        )
     return compared
 
 

@@ -61,13 +61,15 @@ def score_split(
     *,
     clip_length: int = 0,
     classes: str = "present",
+    precision: str = "float32",
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, clips.ClipScores]:
     """Score every scheduler on every video of a split, in name order.
 
     Each finished clip is kept in `folder`, so that a second call goes on where the
-    first stopped. Clips of `frames` are read by `clip_fn`.
+    first stopped; give every precision (see `ops.precision`) a folder of its own. Clips
+    of `frames` are read by `clip_fn`.
 
     Returns:
       Video name -> the sums over its clips.
@@ -86,6 +88,7 @@ def score_split(
                 compared,
                 clip_fn(clip.start, clip.length),
                 classes=classes,
+                precision=precision,
                 seed=own,
                 progress=progress,
             )

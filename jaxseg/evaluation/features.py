@@ -58,7 +58,7 @@ def open_store(
         frames,
         config["data"]["features"],
         tables.data_digest(prepared),
-        config["runtime"].get("precision", "float32"),
+        config["runtime"]["precision"],
     )
 
 

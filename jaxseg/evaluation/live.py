@@ -34,7 +34,10 @@ class Frame(NamedTuple):
 
 
 def stream(
-    model: model_file.Model, tau: float | None, seed: int = 0
+    model: model_file.Model,
+    tau: float | None,
+    seed: int = 0,
+    precision: str = "float32",
 ) -> "functools.partial[Iterator[Frame]]":
     """Return a function from an iterator of uint8 RGB images to one of `Frame`.
 
@@ -42,22 +45,26 @@ def stream(
       model: segmenter, flow and policy.
       tau: threshold on the key probability; None samples from the policy.
       seed: of the sampling.
+      precision: of the networks, see `ops.precision`.
     """
     if tau is not None and not 0.0 <= tau <= 1.0:
         raise UserError(
             f"the threshold is {tau}; expected a probability from 0 to 1; change --tau"
         )
-    policy_fn = build.policy_fn(model.settings)
+    policy_fn = build.policy_fn(model.settings, precision)
+    framework = build.framework(model.settings, precision)
     policy = model.variables["policy"]
     if tau is None:
         scheduler, params = dynamic.sampled(policy_fn), (policy, jnp.float32(1.0))
     else:
         scheduler, params = dynamic.thresholded(policy_fn), (policy, jnp.float32(tau))
-    return functools.partial(_stream, model, scheduler, params, seed)
+    return functools.partial(_stream, model, framework, scheduler, params, seed)
 
 
-def _stream(model, scheduler, scheduler_params, seed, images) -> Iterator[Frame]:
-    framework, rules = build.framework(model.settings), build.rules(model.settings)
+def _stream(
+    model, framework, scheduler, scheduler_params, seed, images
+) -> Iterator[Frame]:
+    rules = build.rules(model.settings)
     params = dynamic.RolloutParams(
         model.variables, scheduler_params, jnp.float32(jnp.inf)
     )
@@ -118,6 +125,7 @@ def segment_video(
     box: Box | None = None,
     tau: float | None = None,
     seed: int = 0,
+    precision: str = "float32",
     progress: Any = None,
 ) -> Summary:
     """Segment a video file and write an overlay video and a JSON-lines log.
@@ -126,7 +134,7 @@ def segment_video(
       source: any video that OpenCV reads.
       out: overlay video, .mp4, .avi or .webm; the log lies beside it as .jsonl.
       box: where the face is; the largest centred square if None.
-      tau, seed: see `stream`.
+      tau, seed, precision: see `stream`.
       progress: called with 1 after every frame.
 
     Raises:
@@ -136,7 +144,7 @@ def segment_video(
     if Path(out).resolve() == Path(source).resolve():
         raise UserError(f"{out} is the input; expected another file; rename the output")
     fps, size = describe(source)
-    box, segment = check_box(box, size), stream(model, tau, seed)
+    box, segment = check_box(box, size), stream(model, tau, seed, precision)
     height = round(size[0] * _zoom(size)) // 2 * 2
     width = round(size[1] * _zoom(size)) // 2 * 2
     log_path = Path(out).with_suffix(".jsonl")

@@ -44,14 +44,16 @@ def score_frames(
     how: Prediction | None = None,
     batch_size: int = 16,
     classes: str = "present",
+    precision: str = "float32",
 ) -> Score:
     """Score N on frames of a source at the given indices.
 
     Args:
       how: N predicts; None is N_task of N_feat, as key frames are predicted.
       classes: that the mean IoU counts, see `iou.mean_iou`.
+      precision: of N, see `ops.precision`.
     """
-    confusions = _frame_confusions(settings, how)
+    confusions = _frame_confusions(settings, how, precision)
 
     def matrices(index):
         images, labels = frames.frames(index)
@@ -61,12 +63,16 @@ def score_frames(
 
 
 @build.cached("segmenter")
-def predict_fn(settings: dict[str, Any], how: Prediction | None = None):
+def predict_fn(
+    settings: dict[str, Any],
+    how: Prediction | None = None,
+    precision: str = "float32",
+):
     """Return the compiled prediction: variables, images [B, H, W, 3] -> labels.
 
     Labels are uint8 [B, H, W]. See `multiscale.probabilities` for `how`.
     """
-    net, size = build.segmenter_net(settings), build.input_size(settings)
+    net, size = build.segmenter_net(settings, precision), build.input_size(settings)
 
     @jax.jit
     def predict(variables, images):
@@ -94,24 +100,27 @@ def score_pairs(
     *,
     batch_size: int = 16,
     classes: str = "present",
+    precision: str = "float32",
 ) -> Score:
     """Score the segmentation of `current` frames propagated from `keys`.
 
     Args:
       classes: that the mean IoU counts, see `iou.mean_iou`.
+      precision: of N and F, see `ops.precision`.
     """
+    confusions = _pair_confusions(settings, precision)
 
     def matrices(index):
         images, labels = frames.frames(current[index])
         key_images, _ = frames.frames(keys[index])
-        return _pair_confusions(settings)(variables, images, key_images, labels)
+        return confusions(variables, images, key_images, labels)
 
     return _summarise(matrices, np.arange(len(keys)), batch_size, classes)
 
 
 @build.cached("segmenter")
-def _frame_confusions(settings, how):
-    predict = predict_fn(settings, how)
+def _frame_confusions(settings, how, precision):
+    predict = predict_fn(settings, how, precision)
     count = functools.partial(
         iou.confusion, num_classes=settings["segmenter"]["num_classes"]
     )
@@ -124,8 +133,8 @@ def _frame_confusions(settings, how):
 
 
 @build.cached("segmenter", "flow")
-def _pair_confusions(settings):
-    framework = build.framework(settings)
+def _pair_confusions(settings, precision):
+    framework = build.framework(settings, precision)
 
     def one(variables, image, key_image, label):
         features = dynamic.propagate_image(framework, variables, image, key_image)

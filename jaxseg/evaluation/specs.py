@@ -32,11 +32,13 @@ def random(rates, draws: int, seed: int = 0) -> Spec:
     return Spec("random", dynamic.random_rate(), values, draws=draws, seed=seed)
 
 
-def policy(model: model_file.Model, thresholds, seed: int) -> Spec:
+def policy(
+    model: model_file.Model, thresholds, seed: int, precision: str = "float32"
+) -> Spec:
     """Key where the policy's probability exceeds tau, for every tau of `thresholds`."""
     return Spec(
         "policy",
-        dynamic.thresholded(_scored_policy(model)),
+        dynamic.thresholded(_scored_policy(model, precision)),
         np.asarray(thresholds, np.float32),
         model.variables["policy"],
         rules=build.rules(model.settings),
@@ -46,11 +48,13 @@ def policy(model: model_file.Model, thresholds, seed: int) -> Spec:
     )
 
 
-def sampled_policy(model: model_file.Model, draws: int, seed: int) -> Spec:
+def sampled_policy(
+    model: model_file.Model, draws: int, seed: int, precision: str = "float32"
+) -> Spec:
     """Sample from the policy as it is, with no cap and no stop rule."""
     return Spec(
         "policy_sampled",
-        dynamic.sampled(_scored_policy(model)),
+        dynamic.sampled(_scored_policy(model, precision)),
         np.ones(1, np.float32),  # the cap
         model.variables["policy"],
         draws,
@@ -61,8 +65,8 @@ def sampled_policy(model: model_file.Model, draws: int, seed: int) -> Spec:
     )
 
 
-def _scored_policy(model):
-    policy_fn = build.policy_fn(model.settings)
+def _scored_policy(model, precision):
+    policy_fn = build.policy_fn(model.settings, precision)
     return lambda variables, observation: policy_fn(
         variables,
         observation._replace(deviation=observation.deviation["deviation"]),

@@ -26,7 +26,11 @@ class StepTimes(NamedTuple):
 
 
 def step_times(
-    model: model_file.Model, images: np.ndarray, *, repeats: int = 20
+    model: model_file.Model,
+    images: np.ndarray,
+    *,
+    repeats: int = 20,
+    precision: str = "float32",
 ) -> StepTimes:
     """Time `segment_frame` as it runs in a stream, from host image to label map.
 
@@ -36,8 +40,9 @@ def step_times(
     Args:
       model: segmenter, flow and policy.
       images: [n, H, W, 3], n >= 2, of the segmenter's input size.
+      precision: of all networks, see `ops.precision`.
     """
-    policy_fn = build.policy_fn(model.settings)
+    policy_fn = build.policy_fn(model.settings, precision)
     policy = model.variables["policy"]
     # Thresholds that every probability or none exceeds, intervals of one or no end.
     choices = {
@@ -48,8 +53,9 @@ def step_times(
             (policy, jnp.float32(2.0)),
         ),
     }
+    framework = build.framework(model.settings, precision)
     seconds = {
-        kind: _median_seconds(model, *choice, images, repeats)
+        kind: _median_seconds(framework, model, *choice, images, repeats)
         for kind, choice in choices.items()
     }
     return StepTimes(seconds, hardware())
@@ -73,9 +79,11 @@ def median_seconds(fn, images: np.ndarray, repeats: int = 20) -> float:
             return float(np.median(spent))
 
 
-def non_key_seconds(model: model_file.Model, images: np.ndarray) -> float:
+def non_key_seconds(
+    model: model_file.Model, images: np.ndarray, precision: str = "float32"
+) -> float:
     """Return the median time of a frame that is warped: F, warp and upsampling."""
-    framework = build.framework(model.settings)
+    framework = build.framework(model.settings, precision)
     key = jax.jit(key_fn(framework))(model.variables, images[0])
     warped = jax.jit(warped_fn(framework))
     return median_seconds(lambda image: warped(model.variables, *key, image), images)
@@ -129,9 +137,8 @@ def stream_fns(
     return start, step
 
 
-def _median_seconds(model, scheduler, always, never, images, repeats):
+def _median_seconds(framework, model, scheduler, always, never, images, repeats):
     """Return the medians of a stream of key frames only, and of none."""
-    framework = build.framework(model.settings)
     start, step = map(jax.jit, stream_fns(framework, scheduler))
     rng, medians = jax.random.key(0), []
     for scheduler_params in (always, never):

@@ -28,6 +28,7 @@ COLUMNS = (
     "miou",
     "miou_frame_mean",
     "fps",
+    "precision",
     "hardware",
 )
 
@@ -48,6 +49,7 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> Path:
         or an output stride that a network does not have, another config.
     """
     _check(config)
+    config, precision = checks.precision(config)
     networks, pair = _networks(config), _pair_network(config)
     inputs = {n.run: tables.digest(n.model, parts=["segmenter"]) for n in networks}
     inputs["data"] = tables.data_digest(config["data"]["prepared"])
@@ -67,10 +69,11 @@ def evaluate(config: dict[str, Any], folder: str | Path) -> Path:
         with progress.bar(total, 0, "table 1") as bar:
             for network in networks:
                 for scales in config["scales"]:
-                    rows.append(_segmenter_row(config, network, tuple(scales)))
+                    row = _segmenter_row(config, network, tuple(scales), precision)
+                    rows.append(row)
                     bar.advance(1)
             if pair is not None:
-                rows.append(_flow_row(config, pair, pairs))
+                rows.append(_flow_row(config, pair, pairs, precision))
                 bar.advance(1)
         files.write_atomically(path, _text(rows))
         runs.mark_done(folder)
@@ -151,7 +154,7 @@ def _network(config, run, model) -> _Network:
     return _Network(run, model, frames)
 
 
-def _segmenter_row(config, network: _Network, scales) -> dict[str, Any]:
+def _segmenter_row(config, network: _Network, scales, precision) -> dict[str, Any]:
     _, model, frames = network
     how = segmentation.Prediction(scales, config["flip"])
     score = segmentation.score_frames(
@@ -162,13 +165,14 @@ def _segmenter_row(config, network: _Network, scales) -> dict[str, Any]:
         how=how,
         batch_size=config["batch_size"],
         classes=config["score_classes"],
+        precision=precision,
     )
     images = frames.images(range(min(8, len(frames))))
-    predict = segmentation.predict_fn(model.settings, how)
+    predict = segmentation.predict_fn(model.settings, how, precision)
     seconds = speed.median_seconds(
         lambda image: predict(model.variables, image[None]), images
     )
-    return _row(config, "N", network, score, seconds) | {
+    return _row(config, "N", network, score, seconds, precision) | {
         "scales": "+".join(f"{scale:g}" for scale in scales),
         "flip": config["flip"],
         "output_stride": _output_stride(model.settings),
@@ -176,7 +180,7 @@ def _segmenter_row(config, network: _Network, scales) -> dict[str, Any]:
     }
 
 
-def _flow_row(config, network: _Network, pairs) -> dict[str, Any]:
+def _flow_row(config, network: _Network, pairs, precision) -> dict[str, Any]:
     _, model, frames = network
     keys, current = pairs.T
     score = segmentation.score_pairs(
@@ -187,10 +191,11 @@ def _flow_row(config, network: _Network, pairs) -> dict[str, Any]:
         current,
         batch_size=config["batch_size"],
         classes=config["score_classes"],
+        precision=precision,
     )
     images = frames.images(range(min(8, len(frames))))
-    seconds = speed.non_key_seconds(model, images)
-    return _row(config, "F", network, score, seconds) | {
+    seconds = speed.non_key_seconds(model, images, precision)
+    return _row(config, "F", network, score, seconds, precision) | {
         "scales": "",
         "flip": "",
         "output_stride": "",
@@ -198,7 +203,7 @@ def _flow_row(config, network: _Network, pairs) -> dict[str, Any]:
     }
 
 
-def _row(config, kind, network: _Network, score, seconds) -> dict[str, Any]:
+def _row(config, kind, network: _Network, score, seconds, precision) -> dict[str, Any]:
     run, model, _ = network
     part = {"N": "segmenter", "F": "flow"}[kind]
     return {
@@ -211,6 +216,7 @@ def _row(config, kind, network: _Network, score, seconds) -> dict[str, Any]:
         "miou": f"{score.miou:.6g}",
         "miou_frame_mean": f"{score.miou_frame_mean:.6g}",
         "fps": f"{1 / seconds:.6g}",
+        "precision": precision,
         "hardware": speed.hardware(),
     }
 

@@ -28,12 +28,14 @@ def digest(
     data: str = "",
     scoring: build.Scoring = build.DEFAULT_SCORING,
     parts: Sequence[str] = ("segmenter", "flow"),
+    precision: str = "float32",
 ) -> str:
     """Return 16 hex digits that name what tables depend on: N, F, data and score.
 
     Args:
       data: any text that identifies the prepared frames.
       parts: of the model that count.
+      precision: that tables are computed in, resolved.
     """
     name = hashlib.sha256(data.encode())
     for part in parts:
@@ -41,6 +43,8 @@ def digest(
         for leaf in jax.tree.leaves(model.variables[part]):
             name.update(np.asarray(leaf).tobytes())
     name.update(repr(scoring).encode())
+    if precision != "float32":  # which had no name before there were others
+        name.update(precision.encode())
     return name.hexdigest()[:16]
 
 
@@ -48,9 +52,10 @@ def episode_of(
     model: model_file.Model,
     clip: dynamic.Clip,
     scoring: build.Scoring = build.DEFAULT_SCORING,
+    precision: str = "float32",
 ) -> dynamic.Episode:
     """Prepare the episode of a clip; see `build.prepare_fn`."""
-    return _prepare(model.settings, scoring)(_networks(model), clip)
+    return _prepare(model.settings, scoring, precision)(_networks(model), clip)
 
 
 def clip_table(
@@ -59,12 +64,14 @@ def clip_table(
     path: Path,
     *,
     scoring: build.Scoring = build.DEFAULT_SCORING,
+    precision: str = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> dynamic.PairTable:
     """Read the table of a clip from `path`, or compute it and write it there.
 
     Args:
       clip: called only where the table must be computed.
+      precision: of N and F; the path should tell it, see `digest`.
       progress: called with numbers of finished pairs.
     """
     if path.is_file():
@@ -75,9 +82,9 @@ def clip_table(
             progress(len(table.scores))
         return table
     table = dynamic.build_table(
-        build.pair_fn(model.settings, scoring),
+        build.pair_fn(model.settings, scoring, precision),
         _networks(model),
-        episode_of(model, clip(), scoring),
+        episode_of(model, clip(), scoring, precision),
         batch_size=batch_size(model.settings),
         progress=progress,
     )
@@ -100,5 +107,5 @@ def _networks(model: model_file.Model) -> dict[str, Any]:
 
 
 @build.cached("segmenter", "flow")
-def _prepare(settings, scoring):
-    return jax.jit(build.prepare_fn(settings, scoring))
+def _prepare(settings, scoring, precision):
+    return jax.jit(build.prepare_fn(settings, scoring, precision))

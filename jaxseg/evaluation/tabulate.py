@@ -58,6 +58,32 @@ def comparison_lines(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def precision_lines(found: dict[str, Any]) -> str:
+    """Return the contents of precision.json as text; mean IoU in percent."""
+    flow = found["flow"]
+    lines = [
+        f"{found['frames']} frames and {found['pairs']} pairs, in bfloat16:",
+        f"mIoU of N a frame: {_changed(found['key_score'], 100)}",
+        f"mIoU of propagated frames: {_changed(found['score'], 100)}",
+        f"flow, pixels of its grid: mean length {flow['mean_length']:.3f}, mean "
+        f"difference {flow['mean_difference']:.4f}, largest {flow['largest']:.3f}",
+    ]
+    lines += [
+        f"key probability, eta {policy['eta']:g}: {_changed(policy, 1)}"
+        for policy in found["policies"]
+    ]
+    return "\n".join(lines)
+
+
+def _changed(found: dict[str, float], factor: float) -> str:
+    names = ("float32", "bfloat16", "mean_difference", "largest")
+    wide, narrow, mean, largest = (factor * found[name] for name in names)
+    return (
+        f"{wide:.4f} becomes {narrow:.4f}; mean difference {mean:.4f}, largest "
+        f"{largest:.4f}"
+    )
+
+
 def _lead(policy: dict[str, Any]) -> str:
     if policy["aki"] is None:
         return "    no frame but the first ones was key, so there is nothing to compare"

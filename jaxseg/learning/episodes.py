@@ -1,5 +1,7 @@
 """Where the episodes of a policy's mini-batches come from.
 
+All networks are computed at the config's `runtime.precision`, the policy's trunk both
+where it acts and where it learns; parameters and their sums are float32.
 Both functions return what `learning.policy.trainer` wants: a gradient, the frozen
 variables it reads, and a function step -> what the units of a mini-batch carry. With
 `points` they are those of the policies of a population, otherwise of one policy.
@@ -15,6 +17,7 @@ from jaxseg import build, dynamic
 from jaxseg.data import sampling
 from jaxseg.evaluation import features, tables
 from jaxseg.learning import policy, recipe, shared
+from jaxseg.ops import precision as precisions
 from jaxseg.runtime import progress
 
 
@@ -32,8 +35,9 @@ def on_the_fly(
     """
     group = config["policy"]
     scoring = recipe.scoring(settings)
-    episode_fn, seed = build.prepare_fn(settings, scoring), _clip_seed(config)
-    clip_fn = features.clips(config, model, frames, scoring)
+    precision = precisions.resolve(config["runtime"]["precision"])
+    episode_fn = build.prepare_fn(settings, scoring, precision)
+    seed, clip_fn = _clip_seed(config), features.clips(config, model, frames, scoring)
 
     def episodes_fn(step):
         starts = sampling.clip_starts(
@@ -44,13 +48,13 @@ def on_the_fly(
 
     make = _gradient_fn(group, points)
     if group["rollout"] == "shared":
-        more = {"how": _sharing(config, settings)}
+        more = {"how": _sharing(config, settings, precision)}
     else:
         more = {"each": lambda fn: lambda units: jax.lax.map(fn, units)}
     gradient = make(
         how,
-        build.pair_fn(settings, scoring),
-        build.policy_fn(settings),
+        build.pair_fn(settings, scoring, precision),
+        build.policy_fn(settings, precision),
         episode_fn=episode_fn,
         **more,
     )
@@ -71,7 +75,8 @@ def tabled(
 ):
     """Episodes drawn from a pool of clips whose pairs were computed once."""
     group = config["policy"]
-    pool = _pool(config, model, frames, recipe.scoring(settings))
+    precision = precisions.resolve(config["runtime"]["precision"])
+    pool = _pool(config, model, frames, recipe.scoring(settings), precision)
     seed = _clip_seed(config)
 
     def episodes_fn(step):
@@ -82,7 +87,7 @@ def tabled(
         return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
 
     make = _gradient_fn(group, points)
-    gradient = make(how, dynamic.pooled_pair, build.policy_fn(settings))
+    gradient = make(how, dynamic.pooled_pair, build.policy_fn(settings, precision))
     return gradient, _with_points(pool, points), episodes_fn
 
 
@@ -101,20 +106,21 @@ def _clip_seed(config) -> int:
     return config["seed"] if seed is None else seed
 
 
-def _sharing(config, settings) -> dynamic.Sharing:
+def _sharing(config, settings, precision) -> dynamic.Sharing:
     """Return how many deviations of pairs a device keeps for the gradient."""
     group = config["policy"]
-    shape = build.deviation_shape(settings)
-    rows = int(group["kept_gib"] * 2**30 / (4 * math.prod(shape)))
+    size = math.prod(build.deviation_shape(settings))
+    size *= precisions.dtype(precision).itemsize
+    rows = int(group["kept_gib"] * 2**30 / size)
     return dynamic.Sharing(kept=rows)
 
 
-def _pool(config, model, frames, scoring) -> dynamic.PairTable:
+def _pool(config, model, frames, scoring, precision) -> dynamic.PairTable:
     """Read or compute the tables of the pool; they lie beside the model of F."""
     group = config["policy"]
     length, count = group["episode_length"], group["pool"]
     starts = sampling.spread_clips(frames, count, length)
-    name = tables.digest(model, features.identity(config), scoring)
+    name = tables.digest(model, features.identity(config), scoring, precision=precision)
     clip_fn = features.clips(config, model, frames, scoring)
     run = Path(config["flow_run"])  # or a model file
     folder = (run if run.is_dir() else run.parent) / "tables" / name
@@ -126,6 +132,7 @@ def _pool(config, model, frames, scoring) -> dynamic.PairTable:
                 lambda start=start: clip_fn(start, length),
                 folder / f"{frames.split}-{start}-{length}.npz",
                 scoring=scoring,
+                precision=precision,
                 progress=bar.advance,
             )
             for start in starts

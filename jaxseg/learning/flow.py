@@ -49,6 +49,7 @@ def trainer(
     seed: int,
     num_devices: int | None = None,
     how: str = "pmap",
+    precision: str = "float32",
 ) -> Trainer:
     """Return the trainer of F.
 
@@ -61,10 +62,15 @@ def trainer(
     Args:
       model: settings of segmenter and flow; variables of the segmenter.
       start: draws the variables of F before the first update.
+      precision: of N and of the validation, see `ops.precision`; F learns in float32.
     """
     settings, frozen = model.settings, dict(model.variables)
     fitting.check_frames(settings, pairs, held_out)
-    framework, flow_frame = build.framework(settings), build.flow_frame_fn(settings)
+    # N is frozen, so it may be computed as it will be used.
+    framework = build.framework(settings)._replace(
+        feature_fn=build.feature_fn(settings, precision)
+    )
+    flow_frame = build.flow_frame_fn(settings)
     net, segmenter_net = build.flow_net(settings), build.segmenter_net(settings)
     colour = fitting.mean_colour(segmenter_net)
     pairs, held_out = pairs.padded(colour), held_out.padded(colour)
@@ -139,7 +145,7 @@ def trainer(
         ).T
         variables = {**frozen, "flow": state.params}
         return segmentation.score_pairs(
-            settings, variables, held_out, keys, current
+            settings, variables, held_out, keys, current, precision=precision
         )._asdict()
 
     return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")

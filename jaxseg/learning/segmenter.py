@@ -43,6 +43,7 @@ def trainer(
     seed: int,
     num_devices: int | None = None,
     how: str = "pmap",
+    precision: str = "float32",
 ) -> Trainer:
     """Return the trainer of N: cross-entropy at label size, ignored pixels left out.
 
@@ -59,6 +60,7 @@ def trainer(
       start: draws the variables before the first update.
       freeze_batch_norm: normalise by the statistics at the start, which stay (DeepLab's
         `fine_tune_batch_norm` off; for batches below 12).
+      precision: of the validation, see `ops.precision`; N learns in float32.
 
     Raises:
       UserError: frames without labels or with too many classes, or a crop or colour
@@ -135,6 +137,7 @@ def trainer(
             held_out,
             held_out.labelled[places],
             batch_size=max(1, min(16, _EVAL_PIXELS // math.prod(held_out.size))),
+            precision=precision,
         )._asdict()
 
     return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")

@@ -10,6 +10,7 @@ from jaxseg.data import augment, classes, source
 from jaxseg.errors import UserError
 from jaxseg.evaluation import tables
 from jaxseg.learning import flow, jobs, loop, optimizers, policies, segmenter, start
+from jaxseg.ops import precision as precisions
 from jaxseg.ops import warp
 from jaxseg.runtime import runs
 
@@ -46,6 +47,7 @@ def train(config: dict[str, Any], folder: str | Path) -> Path:
             "configs/segmenter.py, flow.py, policy.py or population.py"
         )
     check(config)
+    precisions.resolve(config["runtime"]["precision"])
     # Everything that can be refused is, before the folder is touched.
     job = stages[stage](config)
     run = runs.open_run(folder, config, stage, job.inputs)
@@ -152,6 +154,7 @@ def _segmenter(config) -> jobs.Job:
             label_weights=weights,
             start=begin.draw,
             freeze_batch_norm=batch < config["freeze_batch_norm_below"],
+            precision=precisions.resolve(config["runtime"]["precision"]),
             seed=config["seed"],
             **devices,
         )
@@ -198,6 +201,7 @@ def _flow(config) -> jobs.Job:
             options,
             tx,
             start=begin.draw,
+            precision=precisions.resolve(config["runtime"]["precision"]),
             seed=config["seed"],
             **devices,
         )

@@ -29,8 +29,8 @@ def resolve(name: str) -> str:
     """
     if name not in CHOICES:
         raise UserError(
-            f"the precision is {name!r}; expected {', '.join(CHOICES)}; change "
-            "runtime.precision"
+            f"the precision is {name!r}; expected {' or '.join(CHOICES)}; change "
+            "--config.runtime.precision"
         )
     if name == "auto":
         return "bfloat16" if jax.default_backend() == "gpu" else "float32"

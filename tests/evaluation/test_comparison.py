@@ -89,7 +89,7 @@ def video(sampled_keys, best):
 def evaluate(tmp_path, monkeypatch, policies):
     """Return a function that evaluates: sampled keys, changes -> rows, JSON, classes"""
     times = speed.StepTimes({"rule": (0.4, 0.1), "policy": (0.5, 0.2)}, "here")
-    monkeypatch.setattr(speed, "step_times", lambda *arguments: times)
+    monkeypatch.setattr(speed, "step_times", lambda *_, **__: times)
 
     def run(sampled_keys, *changes):
         videos = {
@@ -100,6 +100,7 @@ def evaluate(tmp_path, monkeypatch, policies):
 
         def score_split(*arguments, classes, **options):
             asked.append(classes)
+            run.precisions.append(options["precision"])
             return videos
 
         monkeypatch.setattr(curves, "score_split", score_split)
@@ -114,6 +115,7 @@ def evaluate(tmp_path, monkeypatch, policies):
         assert json.loads(text, parse_constant=refuse) == found
         return rows.read_csv(tmp_path / "run" / comparison.CURVE_CSV), found, asked
 
+    run.precisions = []
     return run
 
 
@@ -149,6 +151,13 @@ def test_readings_of_the_config_by_default(evaluate):
     assert half["regret"] == pytest.approx((3.1 + 2.2 - 4.8) / 8, rel=1e-4)
 
 
+def test_figures_of_two_precisions_are_not_mixed(evaluate):
+    _, found, _ = evaluate((2, 2), "runtime.precision=bfloat16")
+    assert found["precision"] == "bfloat16" and evaluate.precisions == ["bfloat16"]
+    with pytest.raises(UserError, match="precision: bfloat16 there, - now"):
+        evaluate((2, 2))
+
+
 def test_a_policy_without_keys_has_no_interval(evaluate):
     table, found, _ = evaluate((1, 1), "count_first_frames=False")
     assert point(table, "policy_sampled", 1.0)["aki"] == np.inf
@@ -175,6 +184,7 @@ def test_a_policy_without_keys_has_no_interval(evaluate):
         ("clip_length=1", "clip_length is 1; expected 2 or more, or 0"),
         ("clip_length=-4", "clip_length is -4; expected 2 or more, or 0"),
         ("score_classes=some", "score_classes is 'some'; expected present or"),
+        ("runtime.precision=half", "precision is 'half'; expected auto or float32 or"),
         ("optimum_budget=clip", "optimum_budget is 'clip'; expected split or video"),
     ],
 )
@@ -189,7 +199,7 @@ def test_policies_that_the_table_cannot_tell_apart(tmp_path, policies):
     with pytest.raises(UserError, match="policy0 and .*policy2 are both policies of"):
         comparison.evaluate(resolved() | {"policy_runs": folders}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert [seed for seed, _ in comparison._load(folders[:2])] == [0, 1]
+    assert [seed for seed, _ in comparison.load(folders[:2])] == [0, 1]
 
 
 def test_splits_of_single_frames_are_refused(tmp_path, monkeypatch, policies):

@@ -25,7 +25,7 @@ def test_auto_is_bfloat16_on_a_gpu_alone(monkeypatch):
 
 
 def test_what_is_no_precision_is_refused_by_name():
-    with pytest.raises(UserError, match="'half'.*auto, float32, bfloat16.*runtime"):
+    with pytest.raises(UserError, match="'half'.*auto or float32 or bfloat16.*runtime"):
         precision.resolve("half")
 
 
