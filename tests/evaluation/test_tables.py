@@ -48,7 +48,7 @@ def test_tables_lie_beside_the_model_of_the_flow_network(tmp_path, monkeypatch):
         return table()
 
     monkeypatch.setattr(tables, "clip_table", clip_table)
-    monkeypatch.setattr(tables, "digest", lambda *arguments: "name")
+    monkeypatch.setattr(tables, "digest", lambda *_, **__: "name")
     monkeypatch.setattr(tables, "data_digest", lambda folder: "")
     run = type("Run", (), {"start": 0, "length": 3})
     frames = type("Frames", (), {"split": "B", "runs": [run]})
@@ -58,7 +58,7 @@ def test_tables_lie_beside_the_model_of_the_flow_network(tmp_path, monkeypatch):
             "data": {"prepared": "", "features": "computed"},
             "policy": {"episode_length": 3, "pool": 1},
         }
-        episodes._pool(config, None, frames, None)
+        episodes._pool(config, None, frames, None, "float32")
     assert [path.parent for path in places] == [
         tmp_path / "run" / "tables" / "name",
         tmp_path / "tables" / "name",
