@@ -1,7 +1,8 @@
 """Where the episodes of a policy's mini-batches come from.
 
-All networks are computed at the config's `runtime.precision`, the policy's trunk both
-where it acts and where it learns; parameters and their sums are float32.
+All networks are computed at the config's `runtime.precision`, but for the policy where
+its gradient is taken, which is float32.
+
 Both functions return what `learning.policy.trainer` wants: a gradient, the frozen
 variables it reads, and a function step -> what the units of a mini-batch carry. With
 `points` they are those of the policies of a population, otherwise of one policy.
@@ -55,6 +56,7 @@ def on_the_fly(
         how,
         build.pair_fn(settings, scoring, precision),
         build.policy_fn(settings, precision),
+        learner=build.policy_fn(settings),
         episode_fn=episode_fn,
         **more,
     )
@@ -87,7 +89,12 @@ def tabled(
         return dynamic.PooledEpisode(clips.astype(np.int32), pool.key_scores[clips])
 
     make = _gradient_fn(group, points)
-    gradient = make(how, dynamic.pooled_pair, build.policy_fn(settings, precision))
+    gradient = make(
+        how,
+        dynamic.pooled_pair,
+        build.policy_fn(settings, precision),
+        learner=build.policy_fn(settings),
+    )
     return gradient, _with_points(pool, points), episodes_fn
 
 

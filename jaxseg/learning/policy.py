@@ -61,6 +61,7 @@ def gradient_fn(
     pair_fn: dynamic.PairFn,
     policy_fn: PolicyFn,
     *,
+    learner: PolicyFn | None = None,
     episode_fn: EpisodeFn = lambda frozen, episode: episode,
     each: Callable = jax.vmap,
     axis_name: str | None = parallel.AXIS,
@@ -70,6 +71,8 @@ def gradient_fn(
     Args:
       pair_fn: where pairs come from.
       policy_fn: variables, observation -> logits [2].
+      learner: the same policy, computed as its gradient is to be (for example in
+        another precision); None is `policy_fn` itself.
       episode_fn: frozen variables, what a unit carries -> episode.
       each: `jax.vmap` runs the units of a device together, `jax.lax.map`-like one
         after another.
@@ -89,7 +92,7 @@ def gradient_fn(
             def unit_logits(episode_and_trajectory):
                 return trajectory_logits(
                     pair_fn,
-                    policy_fn,
+                    learner or policy_fn,
                     params,
                     frozen,
                     *episode_and_trajectory,

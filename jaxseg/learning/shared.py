@@ -43,6 +43,7 @@ def gradient_fn(
     pair_fn: dynamic.PairFn,
     policy_fn: dynamic.PolicyFn,
     *,
+    learner: dynamic.PolicyFn | None = None,
     episode_fn: policy.EpisodeFn = lambda frozen, episode: episode,
     how: dynamic.Sharing = dynamic.DEFAULT_SHARING,
     axis_name: str | None = parallel.AXIS,
@@ -58,6 +59,7 @@ def gradient_fn(
         recipe,
         pair_fn,
         policy_fn,
+        learner=learner,
         episode_fn=episode_fn,
         how=how,
         axis_name=axis_name,
@@ -76,6 +78,7 @@ def population_gradient_fn(
     pair_fn: dynamic.PairFn,
     policy_fn: dynamic.PolicyFn,
     *,
+    learner: dynamic.PolicyFn | None = None,
     episode_fn: policy.EpisodeFn = lambda frozen, episode: episode,
     how: dynamic.Sharing = dynamic.DEFAULT_SHARING,
     axis_name: str | None = parallel.AXIS,
@@ -84,7 +87,7 @@ def population_gradient_fn(
 
     Args:
       recipe: of all; `eta` and `action_cap` are those of the points instead.
-      pair_fn, policy_fn, episode_fn: as for `policy.gradient_fn`; a `dynamic.Policy`
+      pair_fn, policy_fn, learner, episode_fn: as for `policy.gradient_fn`; a `Policy`
         shares its trunk.
       how: how to compute.
       axis_name: of the devices; None on one device without pmap.
@@ -93,8 +96,8 @@ def population_gradient_fn(
       params [P, ...], (frozen, points), units, rngs [P] -> gradients [P, ...] of minus
       each policy's objective, metrics [P]. All are averaged over the devices.
     """
-    halves = dynamic.halves(policy_fn)
-    scheduler = dynamic.sampled(halves)
+    scheduler = dynamic.sampled(dynamic.halves(policy_fn))
+    learner = dynamic.halves(learner or policy_fn)
 
     def gradient(params, frozen_and_points, units, rngs):
         frozen, points = frozen_and_points
@@ -112,7 +115,7 @@ def population_gradient_fn(
             lambda trials: policy.advantages_of(recipe, trials, axis_name)
         )(rolled.trials)
         grads, metrics = pair_gradients(
-            halves,
+            learner,
             recipe.terms,
             params,
             rolled,

@@ -124,3 +124,25 @@ def test_policies_together_have_the_gradients_they_have_alone(log_probability):
         alone = jax.jit(plain)(variables, fakes.VARIABLES, batch, rngs[index])
         mine = [jax.tree.map(lambda x, i=index: x[i], t) for t in (together, metrics)]
         assert_same(mine, alone)
+
+
+def test_a_learner_takes_the_gradient_and_the_policy_acts():
+    chosen = recipe(episodes=2)
+    batch = units.make_units(clips(2), 2, TRIALS, 1)
+    arguments = fakes.policy_variables(3), fakes.VARIABLES, batch, jax.random.key(1)
+    fixed = {"episode_fn": prepare, "axis_name": None}
+    steep = lambda variables, seen: 2 * fakes.policy(variables, seen)
+    plain, learned = (
+        jax.jit(policy.gradient_fn(chosen, fakes.PAIR, fakes.policy, **fixed, **more))
+        for more in ({}, {"learner": steep})
+    )
+    ours = jax.jit(
+        shared.gradient_fn(
+            chosen, fakes.PAIR, fakes.policy, learner=steep, how=SMALL, **fixed
+        )
+    )
+    alone, expected, found = (fn(*arguments) for fn in (plain, learned, ours))
+    assert_same(found, expected)
+    for name in ("key_rate", "length", "return"):
+        np.testing.assert_allclose(expected[1][name], alone[1][name], rtol=1e-6)
+    assert np.abs(expected[0]["kernel"] - alone[0]["kernel"]).max() > 1e-3
