@@ -36,13 +36,19 @@ def base(arg: str, stage: str) -> ml_collections.ConfigDict:
 
     # Where it runs and what it prints; may differ when a run is continued.
     config.runtime = ml_collections.ConfigDict()
-    config.runtime.devices = 0  # 0 = all devices of the process
+    config.runtime.devices = 0  # of all processes together; 0 = all there are
     config.runtime.how = "pmap"  # or "shard_map"
     # Of networks: "float32", "bfloat16", or "auto", which is bfloat16 on a GPU.
     config.runtime.precision = "auto"
+    # Several processes; where `srun` started them, Slurm says all this.
+    config.runtime.coordinator = ""  # host:port of the first one
+    config.runtime.processes = 0  # how many; 1 = this one alone, Slurm or not
+    config.runtime.process = -1  # which one this is, from 0
+    config.runtime.device_ids = ()  # its GPUs, of the node's; () = all
     config.log = ml_collections.ConfigDict()
     config.log.every = 10
     config.log.tensorboard = False
+    config.log.trace = 0  # updates to write a profiler's trace of, to trace/
     return config
 
 

@@ -16,6 +16,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -43,16 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
-    except UserError as error:
-        print(f"jaxseg: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("jaxseg: stopped; run the same command again to go on", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The interpreter flushes standard output once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (UserError, KeyboardInterrupt) as error:
+        return report(error)
+
+
+def report(error: BaseException) -> int:
+    """Say on standard error what went wrong; return the exit code."""
+    if isinstance(error, UserError):
+        print(f"jaxseg: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    if isinstance(error, KeyboardInterrupt):
+        print("jaxseg: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    traceback.print_exception(error)
+    return 1
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -17,11 +17,15 @@ What follows the colon is a preset: vw300 (the paper's sizes), synthetic (the de
 minutes on two cores) or smoke (seconds). Any field of the config can be changed by
 --config.GROUP.FIELD=VALUE.
 
-The run folder then holds config.json, metrics.jsonl, checkpoints/ and, at the end,
-model.safetensors and DONE; of a population a folder like this for every policy, such
-as runs/population/eta0.06-seed0. Started again with the same config, a run goes on
-from its last checkpoint and gives the very result that it would have given
+The run folder then holds config.json, metrics.jsonl, times.jsonl, checkpoints/ and, at
+the end, model.safetensors and DONE; of a population a folder like this for every
+policy, such as runs/population/eta0.06-seed0. Started again with the same config, a run
+goes on from its last checkpoint and gives the very result that it would have given
 uninterrupted.
+
+Several processes train one run together where srun starts them, or each with
+  --config.runtime.coordinator=HOST:PORT --config.runtime.processes=N
+  --config.runtime.process=I
 """
 
 
@@ -46,10 +50,15 @@ def add_parser(subparsers) -> None:
 
 def run(args, rest: list[str]) -> None:
     """Train as the arguments say; `rest` holds --config.field=value overrides."""
+    from jaxseg.cli import main
     from jaxseg.learning import stages
-    from jaxseg.runtime import config, runs
+    from jaxseg.runtime import config, distributed, runs
 
     resolved = config.to_dict(config.load_config(args.config, rest))
-    done = runs.is_done(args.run)
-    path = stages.train(resolved, args.run)
-    print(f"{args.run} was finished before: {path}" if done else f"wrote {path}")
+    fields = {n: resolved["runtime"][n] for n in distributed.Settings._fields}
+    with distributed.session(distributed.Settings(**fields), main.report):
+        done = runs.is_done(args.run)
+        path = stages.train(resolved, args.run)
+        if distributed.is_first():
+            before = f"{args.run} was finished before: {path}"
+            print(before if done else f"wrote {path}")

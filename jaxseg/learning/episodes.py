@@ -19,7 +19,7 @@ from jaxseg.data import sampling
 from jaxseg.evaluation import features, tables
 from jaxseg.learning import policy, recipe, shared
 from jaxseg.ops import precision as precisions
-from jaxseg.runtime import progress
+from jaxseg.runtime import distributed, progress
 
 
 def on_the_fly(
@@ -131,17 +131,24 @@ def _pool(config, model, frames, scoring, precision) -> dynamic.PairTable:
     clip_fn = features.clips(config, model, frames, scoring)
     run = Path(config["flow_run"])  # or a model file
     folder = (run if run.is_dir() else run.parent) / "tables" / name
-    pairs = length * (length - 1) // 2
-    with progress.bar(count * pairs, 0, "pair tables") as bar:
-        found = [
-            tables.clip_table(
-                model,
-                lambda start=start: clip_fn(start, length),
-                folder / f"{frames.split}-{start}-{length}.npz",
-                scoring=scoring,
-                precision=precision,
-                progress=bar.advance,
-            )
-            for start in starts
-        ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+
+    def read(starts):
+        pairs = length * (length - 1) // 2
+        with progress.bar(len(starts) * pairs, 0, "pair tables") as bar:
+            return [
+                tables.clip_table(
+                    model,
+                    lambda start=start: clip_fn(start, length),
+                    folder / f"{frames.split}-{start}-{length}.npz",
+                    scoring=scoring,
+                    precision=precision,
+                    progress=bar.advance,
+                )
+                for start in starts
+            ]
+
+    if distributed.several():
+        # Each writes its share, then all read all.
+        read(distributed.mine(starts))
+        distributed.wait_for_all("pair tables")
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *read(starts))

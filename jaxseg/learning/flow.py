@@ -143,12 +143,13 @@ def trainer(
         keys, current = sampling.pair_indices(
             held_out, 0, 0, options.eval_pairs, options.max_gap, options.min_gap
         ).T
-        variables = {**frozen, "flow": state.params}
+        variables = {**parallel.local(frozen), "flow": state.params}
         return segmentation.score_pairs(
             settings, variables, held_out, keys, current, precision=precision
         )._asdict()
 
-    return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")
+    best = "miou_frame_mean"
+    return Trainer(init_fn, batch_fn, update_fn, eval_fn, best, train.split)
 
 
 def segmentation_loss(

@@ -30,5 +30,5 @@ def devices(config: dict[str, Any]) -> dict[str, Any]:
       UserError: there are fewer.
     """
     count = config["runtime"]["devices"] or None
-    found = len(parallel.local_devices(count))
+    found = len(parallel.devices(count))
     return {"num_devices": found, "how": config["runtime"]["how"]}

@@ -4,6 +4,9 @@ Steps are counted from 1 to `steps`: batch s makes update s, the record of step 
 the checkpoint of step s hold what is known after update s. A run that was killed and
 started again gives the same parameters and the same metrics file, bit for bit, as one
 that was not, because batches and random keys are functions of the seed and the step.
+
+Several processes (`runtime.distributed`) make the same steps together: each validates,
+the first one writes metrics, and all stop after the same step when one is asked to.
 """
 
 import contextlib
@@ -11,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +25,25 @@ import numpy as np
 
 from jaxseg.errors import UserError
 from jaxseg.learning.train_state import TrainState
-from jaxseg.runtime import checkpoint, metrics, prefetch, progress
+from jaxseg.runtime import (
+    checkpoint,
+    distributed,
+    metrics,
+    parallel,
+    prefetch,
+    progress,
+)
 from jaxseg.types import Array, Metrics
 
 CHECKPOINTS = "checkpoints"
+TRACE = "trace"
 
-# How many updates may wait on the device: enough to keep it busy, few enough that the
-# batches of the ones that wait fit into its memory.
-_IN_FLIGHT = 2
+# How many updates may wait on the device behind the one that runs: enough to keep it
+# busy, few enough that their batches fit into its memory, beside those placed ahead.
+_IN_FLIGHT = 1
+_PLACED_AHEAD = 1
+# Updates before a trace, which compile.
+_TRACE_AFTER = 2
 
 
 class TrainingError(UserError):
@@ -47,6 +62,8 @@ class Trainer(NamedTuple):
         It may donate the state.
       eval_fn: state -> metrics, or None to skip validation.
       best_metric: the one of `eval_fn` whose highest value keeps a checkpoint.
+      place_fn: host batch -> the batch of `update_fn`, on its devices. It runs in a
+        thread of its own too, while the update before is computed.
     """
 
     init_fn: Callable[[], TrainState]
@@ -54,6 +71,7 @@ class Trainer(NamedTuple):
     update_fn: Callable[[TrainState, Any, int], tuple[TrainState, Metrics]]
     eval_fn: Callable[[TrainState], Metrics] | None = None
     best_metric: str | None = None
+    place_fn: Callable[[Any], Any] = lambda batch: batch
 
 
 def run_loop(
@@ -67,14 +85,22 @@ def run_loop(
     description: str = "train",
     tensorboard: bool = False,
     keep: int = 2,
+    trace: int = 0,
 ) -> TrainState:
     """Train to `steps` updates from the last checkpoint in the folder, if there is one.
 
     Metrics go to metrics.jsonl in the folder, those of `eval_fn` under "eval/name".
-    Checkpoints go to checkpoints/: the last `keep` ones and the best. Every period is
-    a number of steps; the last step is always logged and saved, and validated where
-    `eval_every` is not 0. An interrupt (Ctrl-C, SIGTERM) finishes the step, saves and
-    raises KeyboardInterrupt; a second one stops at once.
+    Beside them, times.jsonl has the seconds of a step, and how many of them it waited
+    for its batch. Checkpoints go to checkpoints/: the last `keep` ones and the best.
+    Every period is a number of steps; the last step is always logged and saved, and
+    validated where `eval_every` is not 0. An interrupt (Ctrl-C, SIGTERM) finishes the
+    step, saves and raises KeyboardInterrupt; a second one stops at once.
+
+    Args:
+      trace: updates to write a trace of, for XProf or Perfetto, to trace/; 0 = none.
+
+    Returns:
+      The state, where this process can read it.
 
     Raises:
       TrainingError: a loss or the parameters are not finite; names the step, and
@@ -88,30 +114,39 @@ def run_loop(
         )
         start, state = _start(trainer, saved)
         if start >= steps:
-            return state
-        writer = stack.enter_context(
-            metrics.MetricWriter(folder, step=start, tensorboard=tensorboard)
-        )
+            return parallel.local(state)
+        if distributed.is_first():
+            writer = metrics.MetricWriter(folder, step=start, tensorboard=tensorboard)
+            bar = progress.bar(steps, start, description)
+        else:
+            writer, bar, trace = metrics.NoWriter(), progress.Silent(), 0
+        stack.enter_context(writer)
+        stack.enter_context(bar)
         schedule = _Schedule(steps, save_every, log_every, eval_every)
-        bar = stack.enter_context(progress.bar(steps, start, description))
         updates = _Updates(trainer, folder, saved, writer, schedule, bar, start, state)
-        stop = stack.enter_context(_stop_signals())
-        batches = stack.enter_context(
+        stop, poll = stack.enter_context(_stop_signals()), distributed.StopPoll()
+        made = stack.enter_context(
             prefetch.Prefetch(trainer.batch_fn, range(start + 1, steps + 1))
         )
+        placed = stack.enter_context(
+            prefetch.Prefetch(lambda item: trainer.place_fn(item[1]), made, depth=1)
+        )
+        tracer = stack.enter_context(_Trace(folder, start + _TRACE_AFTER, trace))
         try:
-            for step, batch in batches:
-                updates.advance(step, batch)
-                if stop.is_set() and step < steps:
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            updates.save_if_sound()
+            for (step, _), batch in placed:
+                with tracer.step(step):
+                    updates.advance(step, batch, placed.waited)
+                if poll.ask(stop.is_set()) and step < steps:
+                    raise distributed.Stopped
+        except KeyboardInterrupt as interrupt:
+            if not distributed.fails_alone(type(interrupt)):
+                updates.save_if_sound()
             raise
         saved.wait()
-        if stop.is_set():
+        if poll.last(stop.is_set()):
             # At the last step too, so that nothing else is started after it.
-            raise KeyboardInterrupt
-        return updates.state
+            raise distributed.Stopped
+        return parallel.local(updates.state)
 
 
 class _Schedule(NamedTuple):
@@ -143,20 +178,25 @@ class _Updates:
         self._current: tuple[int, tuple[TrainState, Metrics]] = step, (state, {})
         self._settled = step
         self._unchecked: dict[int, Metrics] = {}
+        self._clock = _Clock(step)
 
     @property
     def state(self) -> TrainState:
         return self._current[1][0]
 
-    def advance(self, step: int, batch: Any) -> None:
-        """Do update `step` and all that is due after it."""
+    def advance(self, step: int, batch: Any, waited: float) -> None:
+        """Do update `step` and all that is due after it.
+
+        Args:
+          waited: seconds that were waited for this and all batches before.
+        """
         self._current = step, self._trainer.update_fn(self.state, batch, step)
         values = self._current[1][1]
         self._unchecked[step] = {n: x for n, x in values.items() if _is_loss(n)}
         waits_for = self._unchecked.get(step - _IN_FLIGHT)
         if waits_for is not None:
             jax.block_until_ready(waits_for)
-        self._after(step)
+        self._after(step, waited)
         self._settled = step
         self._bar.advance()
 
@@ -171,17 +211,19 @@ class _Updates:
             return
         self._saved.wait()
 
-    def _after(self, step: int) -> None:
+    def _after(self, step: int, waited: float) -> None:
         schedule = self._schedule
         if schedule.logs(step):
             self._check_losses()
             values = _fetch(self._current[1][1])
             self._writer.write(step, values)
-            self._bar.note(loss=values["loss"])
+            times = self._clock.read(step, waited)
+            self._writer.write_times(step, times)
+            self._bar.note(loss=values["loss"], waits=times["waits"])
         found = None
         if schedule.validates(step) and self._trainer.eval_fn is not None:
             self._check_losses()
-            found = _fetch(self._trainer.eval_fn(self.state))
+            found = _fetch(self._trainer.eval_fn(parallel.local(self.state)))
             self._writer.write(step, {f"eval/{k}": v for k, v in found.items()})
         best = found is not None and self._trainer.best_metric is not None
         if schedule.saves(step) or best:
@@ -218,6 +260,57 @@ class _Updates:
         )
 
 
+class _Clock:
+    """Reads what a step has cost since it was last asked; what came between is in."""
+
+    def __init__(self, step: int):
+        self._last = step, time.perf_counter(), 0.0
+
+    def read(self, step: int, waited: float) -> dict[str, float]:
+        """Return seconds a step, those waited for batches, and their share.
+
+        What is waited is no more than an upper bound of the time for which devices had
+        nothing to do: an update may still run meanwhile.
+        """
+        before, self._last = self._last, (step, time.perf_counter(), waited)
+        steps, seconds, waits = (b - a for a, b in zip(before, self._last, strict=True))
+        return {
+            "step_seconds": seconds / steps,
+            "wait_seconds": waits / steps,
+            "waits": waits / seconds,
+        }
+
+
+class _Trace:
+    """Writes a trace of a few updates of the device and of the host."""
+
+    def __init__(self, folder: Path, after: int, count: int):
+        self._folder, self._steps = folder / TRACE, range(after + 1, after + count + 1)
+        self._on = False
+
+    @contextlib.contextmanager
+    def step(self, step: int) -> Iterator[None]:
+        """Stand around an update."""
+        if step in self._steps and not self._on:
+            jax.profiler.start_trace(self._folder)
+            self._on = True
+        with jax.profiler.StepTraceAnnotation("train", step_num=step):
+            yield
+        if self._on and step >= self._steps[-1]:
+            self._stop()
+
+    def __enter__(self) -> "_Trace":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._on:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._on = False
+        jax.profiler.stop_trace()
+
+
 def _start(trainer: Trainer, saved: checkpoint.Checkpoints) -> tuple[int, TrainState]:
     """Return the step and state to go on from, every array bound to its devices.
 
@@ -225,7 +318,9 @@ def _start(trainer: Trainer, saved: checkpoint.Checkpoints) -> tuple[int, TrainS
     state that mixes devices would fail only after the first restart.
     """
     arrays = jax.tree.map(jnp.asarray, trainer.init_fn())
-    state = jax.tree.map(lambda x: jax.device_put(x, x.sharding), arrays)
+    state = jax.tree.map(
+        lambda x: x if x.committed else jax.device_put(x, x.sharding), arrays
+    )
     return saved.restore_latest(state) or (0, state)
 
 

@@ -256,4 +256,4 @@ def trainer(
         state, more = apply(state, grads)
         return state, metrics | more
 
-    return Trainer(init_fn, batch_fn, update_fn)
+    return Trainer(init_fn, batch_fn, update_fn, place_fn=spread.split)

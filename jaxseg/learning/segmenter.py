@@ -140,7 +140,8 @@ def trainer(
             precision=precision,
         )._asdict()
 
-    return Trainer(init_fn, batch_fn, update_fn, eval_fn, "miou_frame_mean")
+    best = "miou_frame_mean"
+    return Trainer(init_fn, batch_fn, update_fn, eval_fn, best, spread.split)
 
 
 def _check(augmentation: augment.Augmentation) -> None:

@@ -1,5 +1,6 @@
 """The stages of training: a config and a run folder in, a model file out."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxseg.evaluation import tables
 from jaxseg.learning import flow, jobs, loop, optimizers, policies, segmenter, start
 from jaxseg.ops import precision as precisions
 from jaxseg.ops import warp
-from jaxseg.runtime import runs
+from jaxseg.runtime import distributed, runs
 
 TRAIN_SPLIT = "A"
 
@@ -20,10 +21,11 @@ TRAIN_SPLIT = "A"
 def train(config: dict[str, Any], folder: str | Path) -> Path:
     """Train the stage that a resolved config describes, or go on with it.
 
-    Writes config.json, metrics.jsonl, checkpoints/, model.safetensors and, last, DONE
-    into the run folder. A population has, in the place of the model file, a folder for
-    every policy, which holds all of these but for checkpoints. A finished run is left
-    as it is.
+    Writes config.json, metrics.jsonl, times.jsonl, checkpoints/, model.safetensors and,
+    last, DONE into the run folder. A population has, in the place of the model file, a
+    folder for every policy, which holds all of these but for times and checkpoints. A
+    finished run is left as it is. Of several processes, all call it with the same
+    arguments.
 
     Args:
       config: plain dicts, lists and numbers, as `runtime.config.to_dict` gives.
@@ -50,17 +52,32 @@ def train(config: dict[str, Any], folder: str | Path) -> Path:
     precisions.resolve(config["runtime"]["precision"])
     # Everything that can be refused is, before the folder is touched.
     job = stages[stage](config)
-    run = runs.open_run(folder, config, stage, job.inputs)
     path = Path(folder) / job.result
-    if runs.is_done(folder):
-        return path
-    with runs.locked(folder):
+    with contextlib.ExitStack() as stack:
+        run = _open(config, folder, stage, job, stack)
+        if distributed.from_first(runs.is_done(folder)):
+            return path
         trainer = job.trainer_fn()
         state = _loop(trainer, config, folder, stage)
         summary = {} if trainer.eval_fn is None else trainer.eval_fn(state)
-        job.write_fn(run, state)
-        runs.mark_done(folder, {name: float(value) for name, value in summary.items()})
+        if distributed.is_first():
+            job.write_fn(run, state)
+            runs.mark_done(folder, {name: float(v) for name, v in summary.items()})
     return path
+
+
+def _open(config, folder, stage, job, stack) -> runs.Run:
+    """Open the run folder in all processes; the first one makes it and locks it."""
+
+    def begin():
+        runs.open_run(folder, config, stage, job.inputs)
+        if not runs.is_done(folder):
+            stack.enter_context(runs.locked(folder))
+
+    distributed.on_first(begin)
+    runs.wait_for_run(folder)
+    # The others compare what they read with what the first one does.
+    return runs.open_run(folder, config, stage, job.inputs)
 
 
 def check(config: dict[str, Any]) -> None:
@@ -97,6 +114,7 @@ def _loop(trainer, config, folder, stage):
         eval_every=group["eval_every"],
         log_every=config["log"]["every"],
         tensorboard=config["log"]["tensorboard"],
+        trace=config["log"]["trace"],
         description=f"train {stage}",
     )
 

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from jaxseg.errors import UserError
-from jaxseg.runtime import files
+from jaxseg.runtime import distributed, files
 
 State = TypeVar("State")
 
@@ -147,8 +147,10 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        # Closing waits for all processes.
+        if not distributed.fails_alone(kind):
+            self.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """Metrics on disk: one JSON line per record, and TensorBoard where asked for.
 
 The lines are the truth. They hold no clock, so the file of a run that was stopped and
-resumed equals the file of one that was not.
+resumed equals the file of one that was not. What the clock says goes to a file of its
+own.
 """
 
 import json
@@ -15,51 +16,92 @@ from jaxseg.errors import UserError
 from jaxseg.runtime import files
 
 FILE = "metrics.jsonl"
+TIMES_FILE = "times.jsonl"
 
 
 class MetricWriter:
-    """Appends records to metrics.jsonl in a folder; use as a context manager."""
+    """Appends records to metrics.jsonl and times.jsonl; use as a context manager."""
 
     def __init__(
         self, folder: str | os.PathLike, *, step: int = 0, tensorboard: bool = False
     ):
-        """Open the file and forget all records beyond `step`, where the run goes on.
+        """Open the files and forget all records beyond `step`, where the run goes on.
 
         Raises:
-          UserError: the file holds something else, or TensorBoard is not installed.
+          UserError: a file holds something else, or TensorBoard is not installed.
         """
-        path = self._path = Path(folder) / FILE
-        with files.writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            kept = [line for line in _records(path) if line["step"] <= step]
-            files.write_atomically(path, "".join(map(_line, kept)))
+        folder = Path(folder)
+        with files.writing(folder / FILE):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lines = _Lines(folder / FILE, step)
         self._board = _tensorboard(folder, step) if tensorboard else None
-        with files.writing(path):
-            self._file = open(path, "a", encoding="utf-8")
+        self._times = _Lines(folder / TIMES_FILE, step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one record and flush it to the system."""
-        record = {"step": int(step)} | {k: float(v) for k, v in values.items()}
-        with files.writing(self._path):
-            self._file.write(_line(record))
-            self._file.flush()
+        """Append one record to metrics.jsonl and flush it to the system."""
+        self._lines.write(step, values)
+        self._show(step, values)
+
+    def write_times(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one record to times.jsonl: what differs from one run to the next."""
+        self._times.write(step, values)
+        self._show(step, {f"time/{name}": value for name, value in values.items()})
+
+    def close(self) -> None:
+        """Close the files."""
+        self._lines.close()
+        self._times.close()
+        if self._board is not None:
+            self._board.close()
+
+    def _show(self, step: int, values: Mapping[str, float]) -> None:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, float(value), int(step))
             self._board.flush()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
 
     def __enter__(self) -> "MetricWriter":
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+class NoWriter:
+    """Takes records and keeps none, as all processes but the first do."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Forget one record."""
+
+    def write_times(self, step: int, values: Mapping[str, float]) -> None:
+        """Forget one record."""
+
+    def __enter__(self) -> "NoWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+
+class _Lines:
+    """One file of records, opened to append beyond a step."""
+
+    def __init__(self, path: Path, step: int):
+        self._path = path
+        if path.exists():
+            kept = [line for line in _records(path) if line["step"] <= step]
+            files.write_atomically(path, "".join(map(_line, kept)))
+        with files.writing(path):
+            self._file = open(path, "a", encoding="utf-8")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        record = {"step": int(step)} | {k: float(v) for k, v in values.items()}
+        with files.writing(self._path):
+            self._file.write(_line(record))
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def read(path: str | os.PathLike) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -14,10 +15,14 @@ class Prefetch(Generic[T]):
 
     An exception in `fn` is raised where its result would have come. Use as a context
     manager, which stops the thread.
+
+    Attributes:
+      waited: seconds that its reader has waited for results.
     """
 
     def __init__(self, fn: Callable[[int], T], steps: Iterable[int], depth: int = 2):
         """Start at once, up to `depth` steps ahead."""
+        self.waited = 0.0
         self._queue: queue.Queue[_Item] = queue.Queue(maxsize=depth)
         self._stopped = threading.Event()
         self._thread = threading.Thread(
@@ -27,7 +32,9 @@ class Prefetch(Generic[T]):
 
     def __iter__(self) -> Iterator[tuple[int, T]]:
         while True:
+            begun = time.perf_counter()
             item = self._queue.get()
+            self.waited += time.perf_counter() - begun
             if item.error is not None:
                 raise item.error
             if item.step is None:

@@ -51,6 +51,22 @@ class Bar:
         self.close()
 
 
+class Silent(Bar):
+    """Shows nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Count, and say nothing."""
+
+    def at(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def note(self, **values: float) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Leave nothing."""
+
+
 class _TerminalBar(Bar):
     def __init__(self, total: int, initial: int, description: str, file: TextIO):
         self._bar = tqdm.tqdm(

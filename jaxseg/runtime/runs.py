@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,6 +99,23 @@ def read_run(path: str | os.PathLike) -> Run:
             f"{file} cannot be read ({type(error).__name__}); expected the file that "
             "a training command wrote; restore it or use another run folder"
         ) from error
+
+
+def wait_for_run(path: str | os.PathLike, seconds: float = 60.0) -> None:
+    """Wait until a run folder that another process made shows here.
+
+    Raises:
+      UserError: it does not, so that it is not the same folder.
+    """
+    file, end = Path(path) / CONFIG_FILE, time.monotonic() + seconds
+    while not file.exists():
+        if time.monotonic() > end:
+            raise UserError(
+                f"{file}, which the first process has written, is not there on "
+                f"{platform.node()}; expected a folder that all processes share; use "
+                "another --run"
+            )
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager

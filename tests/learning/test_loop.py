@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -279,6 +280,63 @@ def test_batches_are_made_in_another_thread(tmp_path):
 
     loop.run_loop(_trainer(batch_fn=batch), tmp_path, **{**SETTINGS, "steps": 3})
     assert names == {"prefetch"}
+
+
+def test_batches_are_placed_before_the_update_asks(tmp_path, whole):
+    """Batch 2 is on its way while update 1 is computed."""
+    placed, names = {}, set()
+    second = threading.Event()
+
+    def place(batch):
+        placed[len(placed) + 1] = jax.device_put(batch)
+        names.add(threading.current_thread().name)
+        if len(placed) == 2:
+            second.set()
+        return placed[len(placed)]
+
+    def update(state, batch, step):
+        assert batch is placed[step]
+        assert step > 1 or second.wait(20)
+        return _update(state, batch, step)
+
+    trainer = _trainer(place_fn=place, update_fn=update)
+    state = loop.run_loop(trainer, tmp_path, **SETTINGS)
+    assert names == {"prefetch"}
+    _assert_same(state, whole[1])
+
+
+@pytest.mark.parametrize(("slow", "waits"), [("batch", True), ("update", False)])
+def test_the_share_of_time_that_is_waited_for_batches(tmp_path, slow, waits):
+    def late(fn):
+        def wrapped(*arguments):
+            time.sleep(0.05)
+            return fn(*arguments)
+
+        return wrapped
+
+    changes = {f"{slow}_fn": late({"batch": _batch, "update": _update}[slow])}
+    settings = {**SETTINGS, "eval_every": 0, "save_every": 100}
+    trainer = _trainer(eval_fn=None, best_metric=None, **changes)
+    loop.run_loop(trainer, tmp_path, **settings)
+    records = metrics.read(tmp_path / metrics.TIMES_FILE)
+    assert [r["step"] for r in records] == [2, 4, 6, 8, 10, 12]
+    for record in records:
+        assert record["waits"] == pytest.approx(
+            record["wait_seconds"] / record["step_seconds"]
+        )
+    # While the first update compiled, some batches were made ahead.
+    middle = np.median([record["waits"] for record in records[3:]])
+    assert middle > 0.5 if waits else middle < 0.5
+
+
+def test_a_trace_of_some_updates_is_written_where_asked(tmp_path):
+    settings = {**SETTINGS, "steps": 5, "eval_every": 0}
+    trainer = _trainer(eval_fn=None, best_metric=None)
+    loop.run_loop(trainer, tmp_path / "without", **settings)
+    assert not (tmp_path / "without" / loop.TRACE).exists()
+    loop.run_loop(trainer, tmp_path / "with", **settings, trace=2)
+    (trace,) = (tmp_path / "with" / loop.TRACE).rglob("*.xplane.pb")
+    assert b"train" in trace.read_bytes()
 
 
 def test_another_network_is_refused_and_the_checkpoint_stays(whole):
