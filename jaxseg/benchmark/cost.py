@@ -48,22 +48,27 @@ def memory(program: Any) -> dict[str, float]:
     return found
 
 
-def rollout_flop(
-    given: scene.Scene, found: dynamic.SharedTrajectory, policies: int = 1
-) -> float:
+def rollout_flop(given: scene.Scene, found: dynamic.SharedTrajectory) -> float:
     """Return the least FLOP of a rollout whose trials share their pairs.
 
-    F's encoder and every policy's trunk for each distinct pair; all of F, the warp and
-    the score for each pair at which some trial takes a key.
+    F's encoder for each distinct pair, a policy's trunk for each that it meets itself;
+    all of F, the warp and the score for each pair at which some trial takes a key.
+
+    Args:
+      found: of one policy, [E, K, S], or of several, [P, E, K, S].
     """
+    several = found.pair.ndim == 4
+    rows = (np.asarray(x) for x in (found.pair, found.trials.valid))
+    each = zip(*rows) if several else [tuple(rows)]
+    looks = sum(len(np.unique(pair[valid])) for pair, valid in each)
     paid = len(key_pairs(found)) * flop(given.pair_fn, *_pair(given))
-    return int(found.distinct.count) * look_flop(given, policies) + paid
+    encoded = int(found.distinct.count) * encoder_flop(given)
+    return encoded + looks * trunk_flop(given) + paid
 
 
-def look_flop(given: scene.Scene, policies: int = 1) -> float:
-    """Return the FLOP of a distinct pair that is not paid: F's encoder, the trunks."""
-    look = flop(lambda *x: given.pair_fn(*x).deviation, *_pair(given))
-    return look + policies * trunk_flop(given)
+def encoder_flop(given: scene.Scene) -> float:
+    """Return the FLOP of F up to the deviation, for one pair."""
+    return flop(lambda *x: given.pair_fn(*x).deviation, *_pair(given))
 
 
 def _pair(given):

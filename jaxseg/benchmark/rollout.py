@@ -210,7 +210,7 @@ def _population(
     more_time = count * seconds["ours"].wall / seconds["alone"].wall
     facts = _sizes(given, sizes.trials) | {
         "policies": count,
-        **_costs(given, ours, found, seconds["ours"], count),
+        **_costs(given, ours, found, seconds["ours"]),
         "pairs_of_one": pairs_alone,
         # 1 where nothing but the pairs costs.
         "time_over_pairs": more_time / more_pairs,
@@ -298,12 +298,10 @@ def _sizes(given, trials) -> dict[str, float]:
     }
 
 
-def _costs(
-    given, program, found, ours: turns.Seconds, policies: int = 1
-) -> dict[str, float]:
+def _costs(given, program, found, ours: turns.Seconds) -> dict[str, float]:
     """Return pairs, work and memory of a shared rollout."""
     count = int(found.distinct.count)
-    flop = cost.rollout_flop(given, found, policies)
+    flop = cost.rollout_flop(given, found)
     return {
         "flop": flop,
         "distinct_pairs": count,

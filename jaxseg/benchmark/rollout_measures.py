@@ -10,6 +10,7 @@ import numpy as np
 from jaxseg import dynamic
 from jaxseg.benchmark import cost, measures, rollout, scene, training, turns
 from jaxseg.learning import optimizers, shared, train_state, units
+from jaxseg.ops import precision
 
 PAPER_UPDATES = 300  # of 8 episodes
 _KEPT_BYTES = 2 * 2**30  # of deviations that an update keeps
@@ -61,11 +62,12 @@ def update(work: measures.Work) -> Iterator[measures.Figure]:
     """
     given, sizes = work.several, work.sizes
     net = scene.policy_variables(given, scene.LATE)
-    row = 4 * int(np.prod(given.deviation))
+    row = precision.dtype(sizes.precision).itemsize * int(np.prod(given.deviation))
     gradient = shared.gradient_fn(
         training.recipe_of(given),
         given.pair_fn,
         given.policy,
+        learner=scene.policy_of(given.settings),
         how=dynamic.Sharing(kept=_KEPT_BYTES // row),
         axis_name=None,
     )
@@ -88,7 +90,8 @@ def update(work: measures.Work) -> Iterator[measures.Figure]:
     facts = {"updates": sizes.updates, "distinct_pairs": pairs}
     facts |= {"pairs_per_second": pairs / spent, **cost.memory(program.compiled)}
     # Rewards and the head come on top, and are little.
-    each = cost.look_flop(given) + cost.trunk_flop(given, gradient=True)
+    each = cost.encoder_flop(given) + cost.trunk_flop(given)
+    each += cost.trunk_flop(given, gradient=True)
     yield measures.Figure(
         "update",
         spent,

@@ -94,7 +94,7 @@ def make(
         jax.tree.map(lambda *x: jnp.stack(x), *made),
         build.deviation_shape(settings),
         build.pair_fn(settings, precision=precision),
-        _policy(settings, precision),
+        policy_of(settings, precision),
         dynamic.Rules(window=WINDOW),
     )
 
@@ -119,7 +119,7 @@ def policy_only(shape: tuple[int, int, int], frames: int, seed: int = 0) -> Scen
         jax.tree.map(lambda x: jnp.asarray(x)[None], table),
         shape,
         dynamic.tabled_pair,
-        _policy(settings),
+        policy_of(settings),
         dynamic.Rules(window=WINDOW),
     )
 
@@ -155,7 +155,9 @@ def _policy_init(settings, shape: tuple[int, ...]) -> Callable[[PRNGKey], Any]:
     return jax.jit(draw)
 
 
-def _policy(settings, precision="float32") -> dynamic.Policy:
+def policy_of(
+    settings: dict[str, dict[str, Any]], precision: str = "float32"
+) -> dynamic.Policy:
     """Return the policy network, to whose logits what frames lean to is added."""
     net = build.policy_fn(settings, precision)
 

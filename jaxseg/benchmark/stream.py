@@ -4,6 +4,7 @@ import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,17 @@ def make_model(network: str, size: int) -> model_file.Model:
     Raises:
       UserError: the catalogue has no such segmenter, or it cannot have that size.
     """
+    settings = settings_of(network, size)
+    variables = {name: build.init(settings, name, 0) for name in settings}
+    return model_file.Model(settings, variables)
+
+
+def settings_of(network: str, size: int) -> dict[str, dict[str, Any]]:
+    """Return the settings of `make_model`.
+
+    Raises:
+      UserError: the catalogue has no such segmenter.
+    """
     known = catalogue.MODELS.get(network)
     settings = {} if known is None else catalogue.settings_of(known, None)
     if "segmenter" not in settings:
@@ -37,13 +49,11 @@ def make_model(network: str, size: int) -> model_file.Model:
         )
     segmenter = copy.deepcopy(settings["segmenter"])
     segmenter |= {"num_classes": scene.CLASSES, "input_size": size}
-    settings = {
+    return {
         "segmenter": segmenter,
         "flow": {**scene.FLOW, "num_classes": scene.CLASSES, "input_size": size},
         "policy": workload.PAPER_POLICY,
     }
-    variables = {name: build.init(settings, name, 0) for name in settings}
-    return model_file.Model(settings, variables)
 
 
 def compare(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxseg.benchmark import measures, network_measures, peaks, rollout_measures
+from jaxseg.benchmark import measures, network_measures, peaks, rollout_measures, stream
 from jaxseg.errors import UserError
 from jaxseg.ops import precision
 
@@ -80,7 +80,7 @@ def measure(
     Of a part that is left out or fails, a sentence says so, and the next one begins.
 
     Raises:
-      UserError: an unknown part or precision.
+      UserError: an unknown part, network or precision.
     """
     parts = list(parts)
     for part in parts:
@@ -89,9 +89,10 @@ def measure(
                 f"there is no part {part!r}; expected some of {', '.join(PARTS)}; "
                 "change --parts"
             )
+    stream.settings_of(sizes.network, sizes.size)  # refuses an unknown one
     peak = peaks.of_device(precision.dtype(sizes.precision))
-    # Goals hold for one size.
-    fields = ("size", "frames", "trials", "episodes")
+    # Goals hold for one size and network.
+    fields = ("size", "frames", "trials", "episodes", "network")
     paper = all(getattr(sizes, x) == getattr(measures.Sizes(), x) for x in fields)
     goals = GOALS if paper else {}
     begun = time.perf_counter()

@@ -11,7 +11,7 @@ from jaxseg.benchmark import cost, peaks, scene, turns
 from jaxseg.errors import UserError
 from jaxseg.learning import objective, policy, recipe, shared
 
-TOLERANCE = 1e-4  # of the largest value of a leaf
+TOLERANCE, _ROUNDED = 1e-4, 1e-2  # of the largest value of a leaf
 _SHAPE = (9, 9, 384)  # of a deviation at 513 x 513
 
 
@@ -140,10 +140,11 @@ def recipe_of(given: scene.Scene) -> recipe.Recipe:
 
 def _check(case, found, expected) -> float:
     difference = turns.difference(found, expected)
-    if not difference <= TOLERANCE:
+    tolerance = turns.tolerance(TOLERANCE, _ROUNDED)
+    if not difference <= tolerance:
         raise UserError(
             f"the gradients of the case {case} differ by {difference:.2g} of the "
-            f"largest value; expected at most {TOLERANCE:.0e}; this is a fault of "
+            f"largest value; expected at most {tolerance:.0e}; this is a fault of "
             "jaxseg"
         )
     return difference

@@ -87,9 +87,9 @@ def _add_parts(parser) -> None:
     )
     parser.add_argument(
         "--precision",
+        choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="of networks: float32, bfloat16 or auto, which is bfloat16 on a GPU "
-        "(default: %(default)s)",
+        help="of networks; auto is bfloat16 on a GPU (default: %(default)s)",
     )
 
 
@@ -101,11 +101,12 @@ def run(args, rest: list[str]) -> None:
     from jaxseg.benchmark import report
     from jaxseg.runtime import host
 
-    if args.what == "inference":
-        # Both before jax computes.
-        if args.threads:
-            host.use_cores(args.threads)
-        host.keep_memory()
+    # Both before jax computes.
+    for command in commands:
+        if command.what == "inference":
+            if command.threads:
+                host.use_cores(command.threads)
+            host.keep_memory()
     lines = report.Report(args.json)
     for command in commands:
         if args.what == "all":

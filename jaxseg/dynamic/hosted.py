@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.dynamic import deferred, environment, pairs, sharing
+from jaxseg.dynamic import batches, deferred, environment, pairs, sharing
 from jaxseg.dynamic.types import (
     DEFAULT_RULES,
     PairFn,
@@ -50,7 +50,7 @@ def rollout_hosted(
     num_trials, num_frames = len(rngs), len(key_scores)
     states = _spread(environment.reset(rules), num_trials)
     memory = _spread(scheduler.start(params.scheduler), num_trials)
-    sizes, rows = sharing.network_sizes(how, num_trials), []
+    sizes, rows = batches.network_sizes(how.buckets, num_trials), []
     for frame in range(1, num_frames):
         alive = ~np.asarray(states.done)
         if not alive.any():
@@ -93,7 +93,7 @@ def _scores(pair_fn, params, episode, decided, how):
         params.framework,
         episode,
         *distinct.T,
-        batch_size=sharing.score_size(how),
+        batch_size=batches.score_size(how.score_batch),
     )
     return found.non_key_score[which.reshape(-1)]
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxseg.dynamic import deferred, environment, sharing
+from jaxseg.dynamic import batches, deferred, environment, sharing
 from jaxseg.dynamic.types import (
     DEFAULT_RULES,
     PairFn,
@@ -205,7 +205,7 @@ class _Run:
             True, mode="drop"
         )
         scores = sharing.scores(
-            self._pairs, distinct, needed, sharing.score_size(self.how)
+            self._pairs, distinct, needed, batches.score_size(self.how.score_batch)
         )
         key_scores = self.episodes.key_scores[:, None, 1:]
         trials = deferred.pay(decided, key_scores, scores[pair])
@@ -226,14 +226,14 @@ class _Run:
             episode, key_frame = jnp.divmod(slots, self.num_frames)
             return self._pairs(episode, key_frame, frame).deviation
 
-        sizes = sharing.network_sizes(self.how, self.most)
-        deviation = sharing.in_batches(deviations, found.slot, found.count, sizes)
+        sizes = batches.network_sizes(self.how.buckets, self.most)
+        deviation = batches.in_batches(deviations, found.slot, found.count, sizes)
         seen = sharing.look_all(
             self.scheduler,
             self.params.scheduler,
             deviation,
             found,
-            sharing.look_sizes(self.own_most),
+            batches.look_sizes(self.own_most),
         )
         return deviation, seen
 

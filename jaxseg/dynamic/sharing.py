@@ -15,14 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxseg.dynamic import batches
 from jaxseg.dynamic.types import Episode, Pair, PairFn, Scheduler
-from jaxseg.ops import forms
 from jaxseg.types import Array
-
-# A batch this large costs as much a pair as any larger one. On a CPU that is a small
-# number; the sizes of a GPU are fewer, as each is compiled and tuned at length.
-_CPU_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
-_GPU_BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 
 
 class Sharing(NamedTuple):
@@ -81,27 +76,6 @@ class Found(NamedTuple):
     own_row: Array  # [P, E, K] int32
 
 
-def look_sizes(limit: int) -> tuple[int, ...]:
-    """Return batch sizes up to `limit` for what costs less than networks."""
-    sizes = [2, 4, 8, 16]
-    while sizes[-1] < limit:
-        sizes += [sizes[-1] + sizes[-1] // 2, 2 * sizes[-1]]
-    return (*(size for size in sizes if size < limit), limit)
-
-
-def network_sizes(how: Sharing, limit: int) -> tuple[int, ...]:
-    """Return the batch sizes of networks, where a frame has at most `limit` pairs."""
-    sizes = how.buckets or (_CPU_BUCKETS if forms.for_cpu() else _GPU_BUCKETS)
-    if sizes[-1] < limit:
-        return sizes
-    return (*(size for size in sizes if size < limit), limit)
-
-
-def score_size(how: Sharing) -> int:
-    """Return how many pairs are scored together."""
-    return how.score_batch or (8 if forms.for_cpu() else 64)
-
-
 def pair_limit(num_trials: int, num_episodes: int, num_frames: int) -> int:
     """Return how many distinct pairs trials can meet at all, at most.
 
@@ -131,8 +105,8 @@ def find(
         return present.at[jnp.where(done, total, slot)].set(True, mode="drop")
 
     present = jax.vmap(mark)(slot, done)
-    order, rank, count = compact(present.any(0), most)
-    own, own_rank, own_count = jax.vmap(lambda x: compact(x, own_most))(present)
+    order, rank, count = batches.compact(present.any(0), most)
+    own, own_rank, own_count = jax.vmap(lambda x: batches.compact(x, own_most))(present)
     own_row = jax.vmap(lambda rank, slot: rank[slot])(own_rank, slot)
     return Found(
         order,
@@ -143,20 +117,6 @@ def find(
         own_count,
         jnp.where(done, 0, own_row),
     )
-
-
-def compact(chosen: Array, size: int) -> tuple[Array, Array, Array]:
-    """List the chosen of a row of flags [n].
-
-    Returns:
-      [size] int32 their indices, ascending, zeros behind; [n] the place of each in that
-      list; [] how many there are.
-    """
-    rank = jnp.cumsum(chosen) - 1
-    order = jnp.zeros(size, jnp.int32)
-    indices = jnp.arange(len(chosen), dtype=jnp.int32)
-    order = order.at[jnp.where(chosen, rank, size)].set(indices, mode="drop")
-    return order, rank, rank[-1] + 1
 
 
 def evaluate(
@@ -200,52 +160,6 @@ def over_policies(fn: Callable, count: int) -> Callable:
     return mapped
 
 
-def in_batches(
-    evaluate_fn: Callable[[Array], Any],
-    slots: Array,
-    count: Array,
-    sizes: tuple[int, ...],
-) -> Any:
-    """Evaluate the first `count` of some pairs, in batches of the sizes there are.
-
-    Args:
-      evaluate_fn: slots [B] -> results [B, ...].
-      slots: [n].
-      sizes: ascending.
-
-    Returns:
-      Results [n, ...]; those behind `count` mean nothing.
-    """
-    largest = sizes[-1]
-
-    def branch(size):
-        return lambda slots: pad(evaluate_fn(slots[:size]), largest - size)
-
-    def batch(begun):
-        which = jnp.searchsorted(jnp.array(sizes), jnp.minimum(count - begun, largest))
-        part = jax.lax.dynamic_slice_in_dim(padded, begun, largest)
-        return jax.lax.switch(which, [branch(size) for size in sizes], part)
-
-    passes = -(-len(slots) // largest)
-    padded = jnp.pad(slots, (0, passes * largest - len(slots)))
-    if passes == 1:
-        found = batch(jnp.int32(0))
-    else:
-        empty = jax.tree.map(
-            lambda x: jnp.zeros((len(padded), *x.shape[1:]), x.dtype),
-            jax.eval_shape(evaluate_fn, padded),
-        )
-
-        def advance(carry):
-            begun, found = carry
-            put = lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new, begun, 0)
-            return begun + largest, jax.tree.map(put, found, batch(begun))
-
-        start = jnp.int32(0), empty
-        found = jax.lax.while_loop(lambda carry: carry[0] < count, advance, start)[1]
-    return jax.tree.map(lambda x: x[: len(slots)], found)
-
-
 def look_all(
     scheduler: Scheduler, params: Any, deviation: Any, found: Found, sizes: tuple
 ) -> Any:
@@ -264,18 +178,12 @@ def look_all(
         def one(params, own):
             mine = jax.tree.map(lambda x: x[own[:size]], deviation)
             seen = jax.vmap(scheduler.look, (None, 0))(params, mine)
-            return pad(seen, sizes[-1] - size)
+            return batches.pad(seen, sizes[-1] - size)
 
         return lambda own: over_policies(one, len(own))(params, own)
 
     which = jnp.searchsorted(jnp.array(sizes), found.own_count.max())
     return jax.lax.switch(which, [branch(size) for size in sizes], found.own)
-
-
-def pad(tree: Any, count: int) -> Any:
-    """Append `count` rows of zeros to every array."""
-    zeros = lambda x: jnp.pad(x, [(0, count), *[(0, 0)] * (x.ndim - 1)])
-    return jax.tree.map(zeros, tree) if count else tree
 
 
 def no_pairs(deviation: Any, limit: int, kept: int | None) -> Distinct:
@@ -370,7 +278,7 @@ def scores(
     """
     limit = len(needed)
     batch = min(batch, limit)
-    order, _, count = compact(needed, limit + batch)
+    order, _, count = batches.compact(needed, limit + batch)
 
     def one(carry):
         begun, found = carry

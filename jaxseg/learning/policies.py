@@ -20,6 +20,7 @@ from jaxseg.learning import (
     shared,
     units,
 )
+from jaxseg.ops import precision
 from jaxseg.runtime import metrics, runs
 from jaxseg.types import Params
 
@@ -77,9 +78,13 @@ def networks(config: dict[str, Any]) -> model_file.Model:
 
 
 def inputs(config: dict[str, Any], networks: model_file.Model) -> dict[str, str]:
-    """Return digests of what the training of policies reads."""
+    """Return digests of what the training of policies reads, and its precision."""
     data = tables.data_digest(config["data"]["prepared"])
-    return {"networks": tables.digest(networks, data)}
+    return {
+        "networks": tables.digest(networks, data),
+        # "auto" differs from machine to machine.
+        "precision": precision.resolve(config["runtime"]["precision"]),
+    }
 
 
 def settings(config: dict[str, Any], networks: model_file.Model) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The gradient of policies whose trials share their pairs (the product path).
 
 As `learning.policy.gradient_fn`, with the rollouts of `dynamic.sharing`: networks run
-once for a distinct pair, and the policy's trunk goes forwards and backwards once for
-each as well, in batches. P policies, U units of k trials, S decisions, M pairs.
+once for a distinct pair, and each policy's trunk goes forwards and backwards once for
+those that it meets, in batches. Deviations that found no room (`Sharing.kept`) are
+computed once more for the gradient, by every policy that meets them. P policies, U
+units of k trials, S decisions, M pairs.
 """
 
 import functools

@@ -25,7 +25,8 @@ DONE_FILE = "DONE"
 _LOCK_FILE = ".lock"
 
 # What may differ between the two halves of an interrupted run: where it computes and
-# what it prints, not what it computes.
+# what it prints. Of what it computes only rounding may change; the precision of a
+# policy's training is among its inputs.
 VOLATILE_GROUPS = ("log", "runtime")
 
 
@@ -179,9 +180,8 @@ def _check_inputs(found: Run, wanted: Run) -> None:
     changed = [n for n in names if found.inputs.get(n) != wanted.inputs.get(n)]
     if changed:
         raise UserError(
-            f"{found.folder} was made with another content of {', '.join(changed)} "
-            "under the same path; expected the same; put the old one back or use "
-            "another --run folder"
+            f"{found.folder} was made with another content of {', '.join(changed)}; "
+            "expected the same; put the old one back or use another --run folder"
         )
 
 

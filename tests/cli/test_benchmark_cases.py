@@ -17,7 +17,6 @@ from jaxseg.benchmark import (
     scene,
     stream,
     targets,
-    workload,
 )
 from jaxseg.cli import benchmark_cases, main
 from jaxseg.errors import UserError
@@ -27,11 +26,8 @@ DEVICES = 2
 
 
 @pytest.fixture(autouse=True)
-def thin(monkeypatch):
-    """Make F and the policy narrow; nothing else about them changes."""
-    monkeypatch.setitem(scene.FLOW, "base_channels", 2)
-    monkeypatch.setitem(workload.PAPER_POLICY, "conv_channels", 4)
-    monkeypatch.setitem(workload.PAPER_POLICY, "hidden", (8, 8, 8))
+def small(thin, monkeypatch):
+    """Make networks narrow and drawn deviations small."""
     monkeypatch.setattr(devices, "_SHAPE", (2, 3, 4))
 
 

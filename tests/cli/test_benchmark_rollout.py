@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxseg.benchmark import rollout, scene, training, turns, workload
+from jaxseg.benchmark import rollout, training, turns
 from jaxseg.cli import main
 from jaxseg.errors import UserError
 
@@ -15,14 +15,6 @@ def run(capsys, *arguments):
     code = main.main(["benchmark", *map(str, arguments)])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
-
-
-@pytest.fixture
-def thin(monkeypatch):
-    """Make F and the policy narrow; nothing else about them changes."""
-    monkeypatch.setitem(scene.FLOW, "base_channels", 2)
-    monkeypatch.setitem(workload.PAPER_POLICY, "conv_channels", 4)
-    monkeypatch.setitem(workload.PAPER_POLICY, "hidden", (8, 8, 8))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxseg import dynamic
-from jaxseg.dynamic import sharing
+from jaxseg.dynamic import batches
 from tests import fakes
 
 RULES = dynamic.Rules(window=8)
@@ -252,7 +252,7 @@ def test_one_compiled_size_for_each_bucket_and_no_select():
     )
     jaxpr = jax.make_jaxpr(run)(params, rngs(0), episodes())
     # Sizes of the batches of networks, and of those that the policy looks at.
-    assert sharing.look_sizes(EPISODES * TRIALS) == (2, 4, 8, 15)
+    assert batches.look_sizes(EPISODES * TRIALS) == (2, 4, 8, 15)
     assert _branches(jaxpr.jaxpr) == [3, 4]
 
 
@@ -269,14 +269,14 @@ def _branches(jaxpr):
 
 def test_batches_waste_little():
     for limit in (1, 3, 32, 33, 256, 2048):
-        sizes = sharing.look_sizes(limit)
+        sizes = batches.look_sizes(limit)
         assert sizes[-1] == limit and list(sizes) == sorted(set(sizes))
         waste = [min(s for s in sizes if s >= n) / n for n in range(1, limit + 1)]
         assert np.mean(waste) < 1.35 and max(waste) <= 2.0
-    assert len(sharing.look_sizes(2048)) < 20
-    assert sharing.network_sizes(dynamic.Sharing(), 7) == (1, 2, 3, 4, 5, 6, 7)
-    assert sharing.network_sizes(SMALL, 6) == (2, 5, 6)
-    assert sharing.network_sizes(SMALL, 100) == (2, 5, 9)
+    assert len(batches.look_sizes(2048)) < 20
+    assert batches.network_sizes((), 7) == (1, 2, 3, 4, 5, 6, 7)
+    assert batches.network_sizes(SMALL.buckets, 6) == (2, 5, 6)
+    assert batches.network_sizes(SMALL.buckets, 100) == (2, 5, 9)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 7, 13])
@@ -290,7 +290,7 @@ def test_batches_are_evaluated_once_each(count):
         return {"twice": 2 * slots, "row": slots[:, None] + jnp.arange(3)}
 
     found = jax.jit(
-        lambda count: sharing.in_batches(evaluate, slots, count, (1, 3, 5))
+        lambda count: batches.in_batches(evaluate, slots, count, (1, 3, 5))
     )(count)
     jax.effects_barrier()
     np.testing.assert_array_equal(found["twice"][:count], 2 * slots[:count])
