@@ -1,6 +1,8 @@
 """Settings of every test: several CPU devices, quick compilation, reference files."""
 
+import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -61,6 +63,15 @@ def pytest_xdist_make_scheduler(config, log):
             return _SYSTEM if nodeid.startswith(_SYSTEM) else nodeid.split("::")[0]
 
     return ByFile(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Give a file's compiled programs back, which would grow to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
