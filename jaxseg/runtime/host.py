@@ -9,7 +9,7 @@ import jax
 from jaxseg.errors import UserError
 
 # Of glibc's mallopt.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 
 
 def cores() -> int:
@@ -20,7 +20,9 @@ def cores() -> int:
 
 
 def use_cores(count: int) -> None:
-    """Hold the process to `count` of its cores; before jax computes.
+    """Hold this thread, and those that it starts, to `count` of the process's cores.
+
+    Call it before jax computes, whose threads are then among them.
 
     Raises:
       UserError: more than there are, or a system that cannot.
@@ -45,13 +47,16 @@ def keep_memory() -> None:
     MB for a DeepLab at 513 x 513. glibc takes so much from the system and gives it back
     every time; to clear the new pages takes up to a sixth of the run. It keeps the
     memory for the thread that asks, so that programs are also run by the one that
-    starts them. Other C libraries are left alone.
+    starts them. Measured with glibc 2.36; a glibc that refuses so high a threshold
+    is told to map no memory at all. Other C libraries are left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    mallopt(_MMAP_THRESHOLD, 2**30)
+    # Older ones take 32 MiB at most; then the threshold would stay where it is, low.
+    if not mallopt(_MMAP_THRESHOLD, 2**30):
+        mallopt(_MMAP_MAX, 0)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     with contextlib.suppress(AttributeError):
         jax.config.update("jax_cpu_enable_async_dispatch", False)
