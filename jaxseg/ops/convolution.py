@@ -24,7 +24,8 @@ def conv(
 
     A 1x1 kernel becomes a product of matrices on every platform; on a CPU few input
     channels become more, and a 3x3 kernel with many takes fewer products, see
-    `winograd`. None of this within `forms.plain`.
+    `winograd`; that one has a derivative in reverse mode alone. None of this within
+    `forms.plain`.
     """
     if kernel.shape[:2] == (1, 1) and not forms.is_plain():
         if not isinstance(padding, str) and any(map(any, padding)):
@@ -36,9 +37,10 @@ def conv(
     features = kernel.shape[-1]
     if x.shape[-1] < 8 and forms.for_cpu():
         x, kernel = _widen(x, kernel)
-    elif forms.for_cpu() and winograd.is_faster(x, kernel, stride):
+    elif forms.for_cpu():
         pads = depthwise.explicit_pads(x, kernel, stride, rate, padding)
-        return _winograd(x, kernel, pads, rate)
+        if winograd.is_faster(x, kernel, stride, pads, rate):
+            return _winograd(x, kernel, pads, rate)
     return _lax(x, kernel, stride, padding, rate)[..., :features]
 
 

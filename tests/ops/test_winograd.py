@@ -71,26 +71,45 @@ def test_gives_examples_what_they_have_alone():
 
 
 @pytest.mark.parametrize(
-    "size, channels, kernel_size, stride, dtype",
+    "size, channels, kernel_size, stride, rate, dtype",
     [
-        (15, MANY, 3, 1, "float32"),
-        (16, MANY - 1, 3, 1, "float32"),
-        (16, MANY, 3, 2, "float32"),
-        (16, MANY, 5, 1, "float32"),
-        (16, MANY, 3, 1, "bfloat16"),
-        (182, MANY, 3, 1, "float32"),
+        (15, MANY, 3, 1, 1, "float32"),
+        (16, MANY - 1, 3, 1, 1, "float32"),
+        (16, MANY, 3, 2, 1, "float32"),
+        (16, MANY, 5, 1, 1, "float32"),
+        (16, MANY, 3, 1, 1, "bfloat16"),
+        (182, MANY, 3, 1, 1, "float32"),
+        (33, MANY, 3, 1, 12, "float32"),
+        (65, MANY, 3, 1, 24, "float32"),
     ],
 )
-def test_other_convolutions_stay_direct(size, channels, kernel_size, stride, dtype):
+def test_other_convolutions_stay_direct(
+    size, channels, kernel_size, stride, rate, dtype
+):
     x = jax.ShapeDtypeStruct((2, size, size, channels), dtype)
     shape = (kernel_size, kernel_size, channels, channels)
     kernel = jax.ShapeDtypeStruct(shape, dtype)
-    assert not winograd.is_faster(x, kernel, stride)
+    pads = ((rate, rate), (rate, rate))
+    assert not winograd.is_faster(x, kernel, stride, pads, rate)
+
+
+@pytest.mark.parametrize("size, rate", [(16, 1), (33, 6), (65, 12), (65, 18)])
+def test_those_whose_tiles_fit_do_not(size, rate):
+    x = jax.ShapeDtypeStruct((2, size, size, MANY), "float32")
+    kernel = jax.ShapeDtypeStruct((3, 3, MANY, MANY), "float32")
+    pads = ((rate, rate), (rate, rate))
+    assert winograd.is_faster(x, kernel, 1, pads, rate)
+
+
+def test_a_convolution_may_have_no_pixels():
+    x, kernel = _normal(0, 1, 16, 17, MANY), _normal(1, 3, 3, MANY, MANY)
+    y = convolution.conv(x, kernel, padding="VALID", rate=8)
+    assert y.shape == (1, 0, 1, MANY)
 
 
 def test_is_left_out_of_the_plain_forms():
     x, kernel = _normal(0, 1, 16, 16, MANY), _normal(1, 3, 3, MANY, MANY)
-    assert winograd.is_faster(x, kernel, 1)
+    assert winograd.is_faster(x, kernel, 1, ((1, 1), (1, 1)), 1)
     with forms.plain():
         # A function of its own, so that no trace of another form is found.
         program = jax.make_jaxpr(lambda *x: convolution.conv(*x))(x, kernel)
