@@ -53,6 +53,7 @@ def run(args, rest: list[str]) -> None:
     from jaxseg import build, model_file
     from jaxseg.data import source
     from jaxseg.evaluation import features
+    from jaxseg.ops import precision as precisions
     from jaxseg.runtime import config, progress
 
     resolved = config.to_dict(config.load_config(args.config, rest))
@@ -60,11 +61,12 @@ def run(args, rest: list[str]) -> None:
     need = ["segmenter"] if args.loss is None else ["segmenter", "flow"]
     model = model_file.load(run_folder, need)
     features.check(resolved, model.settings)
+    precision = precisions.resolve(resolved["runtime"]["precision"])
     frames = source.FrameSource(
         resolved["data"]["prepared"], split, build.input_size(model.settings)
     )
     if args.loss is not None:
-        _say_losses(model, frames, args.loss, _scoring(resolved))
+        _say_losses(model, frames, args.loss, _scoring(resolved), precision)
         return
     if resolved["data"]["features"] == features.COMPUTED:
         raise UserError(
@@ -110,13 +112,16 @@ def _scoring(config):
     return build.Scoring(classes=config["score_classes"])
 
 
-def _say_losses(model, frames, count, scoring) -> None:
+def _say_losses(model, frames, count, scoring, precision) -> None:
     from jaxseg.evaluation import rounding
 
-    reward, found = rounding.losses(model, frames, count, scoring=scoring)
+    reward, found = rounding.losses(
+        model, frames, count, scoring=scoring, precision=precision
+    )
     print(
-        f"set {frames.split}, {count:,} pairs; score of the propagated frame (U_a0) "
-        f"from rounded features less that from float32; a key gains {reward:.4f}"
+        f"set {frames.split}, {count:,} pairs, networks in {precision}; score of the "
+        "propagated frame (U_a0) from rounded features less that from float32; a key "
+        f"gains {reward:.4f}"
     )
     print(f"{'format':<10}{'changed':>9}{'mean':>11}{'mean size':>11}{'largest':>10}")
     for loss in found:

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import build, model_file
@@ -15,7 +14,7 @@ _BATCH = 16
 
 
 class Loss(NamedTuple):
-    """How U_a0 of pairs (key, frame) changes where the key's features are rounded."""
+    """How U_a0 of pairs (key, frame) changes where features are rounded."""
 
     format: str
     changed: float  # share of the pairs whose score is another
@@ -32,12 +31,16 @@ def losses(
     max_gap: int = 30,
     seed: int = 0,
     scoring: build.Scoring = build.DEFAULT_SCORING,
+    precision: str = "float32",
 ) -> tuple[float, list[Loss]]:
     """Score frames propagated from keys at most `max_gap` before them, in every format.
+
+    Pseudo labels come from features in the same format, as where they are stored.
 
     Args:
       model: settings and variables of N and F.
       count: of pairs, drawn by `sampling.pair_indices`.
+      precision: that both are computed in, see `build`.
 
     Returns:
       The mean of U_a1 - U_a0, which a key is paid, and a loss for each format that can
@@ -45,24 +48,27 @@ def losses(
     """
     pairs = sampling.pair_indices(frames, seed, 0, count, max_gap)
     formats = [n for n in stored.DTYPES if feature_store.holds(n, model.settings)]
-    features_fn, scores_fn = _programs(model.settings, scoring)
+    features_fn, scores_fn = _programs(model.settings, scoring, precision)
+
+    def features(images):
+        exact = features_fn(model.variables, images)
+        # Outside of a program, or XLA would leave the rounding out.
+        return {name: stored.encode(exact, name) for name in formats}
+
     found = []
     for start in range(0, count, _BATCH):
         keys, current = pairs[np.arange(start, start + _BATCH).clip(max=count - 1)].T
         images, labels = frames.frames(current)
         key_images = frames.images(keys)
-        features = features_fn(model.variables, key_images)
-        # Outside of a program, or XLA would leave the rounding out.
-        rounded = [stored.encode(features, name) for name in formats]
-        found.append(scores_fn(model.variables, images, key_images, labels, rounded))
-    scores = np.concatenate(jax.device_get(found))[:count].astype(np.float64)
-    exact = scores[:, 1 + formats.index("float32")]
-    rounded = [
-        _loss(name, scores[:, 1 + place] - exact)
-        for place, name in enumerate(formats)
-        if name != "float32"
-    ]
-    return float((scores[:, 0] - exact).mean()), rounded
+        both = features(key_images), features(images)
+        found.append(scores_fn(model.variables, images, key_images, labels, *both))
+    own, scores = jax.tree.map(
+        lambda *parts: np.concatenate(parts)[:count].astype(np.float64),
+        *jax.device_get(found),
+    )
+    exact = scores.pop("float32")
+    rounded = [_loss(name, scores[name] - exact) for name in formats if name in scores]
+    return float((own - exact).mean()), rounded
 
 
 def _loss(name: str, difference: np.ndarray) -> Loss:
@@ -77,26 +83,35 @@ def _loss(name: str, difference: np.ndarray) -> Loss:
 
 
 @build.cached("segmenter", "flow")
-def _programs(settings: dict[str, Any], scoring: build.Scoring):
-    """Return two programs: features of key frames, and scores [B, 1 + formats].
+def _programs(settings: dict[str, Any], scoring: build.Scoring, precision: str):
+    """Return two programs: features of frames, and scores of pairs of frames.
 
-    The first score is that of a frame as a key, the others of what is propagated to it.
+    The second takes features of the key and of the frame in each format, and returns
+    the score [B] of the frame as a key and, by format, of what is propagated to it.
     """
-    framework = build.framework(settings)
+    framework = build.framework(settings, precision)
     score_fn = build.score_fn(settings, scoring)
 
-    def scores(variables, image, key_image, label, features):
+    def scores(variables, image, key_image, label, key_features, features):
         views = [framework.view_fn(variables, x) for x in (image, key_image)]
         motion = framework.motion_fn(variables, *views)
-        own = framework.task_fn(variables, framework.feature_fn(variables, image))
-        target = own if scoring.pseudo_labels else label
-        found = [score_fn(own, target)]
-        for rounded in features:
-            warped = framework.propagate_fn(motion, stored.decode(rounded))
-            found.append(score_fn(framework.task_fn(variables, warped), target))
-        return jnp.stack(found)
+
+        def predict(features):
+            return framework.task_fn(variables, features)
+
+        def target(name):
+            if scoring.pseudo_labels:
+                return predict(stored.decode(features[name]))
+            return label
+
+        def score(name):
+            warped = framework.propagate_fn(motion, stored.decode(key_features[name]))
+            return score_fn(predict(warped), target(name))
+
+        own = score_fn(predict(features["float32"]), target("float32"))
+        return own, {name: score(name) for name in key_features}
 
     return (
         jax.jit(jax.vmap(framework.feature_fn, in_axes=(None, 0))),
-        jax.jit(jax.vmap(scores, in_axes=(None, 0, 0, 0, 0))),
+        jax.jit(jax.vmap(scores, in_axes=(None, 0, 0, 0, 0, 0))),
     )

@@ -52,7 +52,10 @@ class Tiny(segmenter.Segmenter):
     @nn.compact
     def __call__(self, images, train=False):
         x = images.astype(jnp.float32) / 255.0 - 0.5
-        return 9.0 * nn.Conv(self.num_classes, (5, 5), strides=4, name="logits")(x)
+        conv = nn.Conv(
+            self.num_classes, (5, 5), strides=4, dtype=self.dtype, name="logits"
+        )
+        return 9.0 * conv(x).astype(jnp.float32)
 
 
 class TinyLogits(Tiny):

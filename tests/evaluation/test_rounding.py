@@ -25,44 +25,61 @@ class Source:
         return self._noise.images[records]
 
 
-@pytest.mark.parametrize("architecture", ["tiny", "tiny_logits"])
+@pytest.mark.parametrize(
+    "architecture, pseudo_labels, precision",
+    [
+        ("tiny", False, "float32"),
+        ("tiny", True, "float32"),
+        ("tiny_logits", False, "bfloat16"),
+    ],
+)
 def test_losses_are_those_of_scores_from_rounded_features(
-    tiny, monkeypatch, architecture
+    tiny, monkeypatch, architecture, pseudo_labels, precision
 ):
     """Where nothing moves, a propagated frame is what the key's features say."""
     model = store_tests.make(architecture)
     settings = model.settings | {"flow": {}}
     model = model._replace(settings=settings)
-    still = dynamic.Framework(
-        build.feature_fn(settings),
-        build.task_fn(settings),
-        view_fn=lambda variables, image: 0,
-        motion_fn=lambda variables, view, key_view: 0,
-        deviation_fn=lambda motion: motion,
-        propagate_fn=lambda motion, features: features,
+    asked = []
+
+    def still(settings, precision):
+        asked.append(precision)
+        return dynamic.Framework(
+            build.feature_fn(settings, precision),
+            build.task_fn(settings),
+            view_fn=lambda variables, image: 0,
+            motion_fn=lambda variables, view, key_view: 0,
+            deviation_fn=lambda motion: motion,
+            propagate_fn=lambda motion, features: features,
+        )
+
+    monkeypatch.setattr(build, "framework", still)
+    frames, scoring = Source(), build.Scoring(pseudo_labels)
+    reward, found = rounding.losses(
+        model, frames, 19, max_gap=5, seed=3, scoring=scoring, precision=precision
     )
-    monkeypatch.setattr(build, "framework", lambda settings: still)
-    frames = Source()
-    reward, found = rounding.losses(model, frames, 19, max_gap=5, seed=3)
+    assert asked == [precision]
 
-    score_fn = build.score_fn(settings)
+    net, score_fn = still(settings, precision), build.score_fn(settings, scoring)
 
-    def score(features, record):
-        _, label = frames.frames(record)
-        return float(score_fn(still.task_fn(None, features), label))
+    def feature(record, name="float32"):
+        features = net.feature_fn(model.variables, frames.images(record))
+        return stored.decode(stored.encode(features, name))
+
+    def score(key, record, name="float32"):
+        _, target = frames.frames(record)
+        if pseudo_labels:
+            target = net.task_fn(None, feature(record, name))
+        return float(score_fn(net.task_fn(None, feature(key, name)), target))
 
     keys, current = sampling.pair_indices(frames, 3, 0, 19, 5).T
-    feature = lambda record: still.feature_fn(model.variables, frames.images(record))
-    exact = np.array([score(feature(k), i) for k, i in zip(keys, current)])
-    own = np.array([score(feature(i), i) for i in current])
+    exact = np.array([score(k, i) for k, i in zip(keys, current)])
+    own = np.array([score(i, i) for i in current])
     assert reward == pytest.approx((own - exact).mean(), abs=1e-5)
     names = ["bfloat16", "uint8"] if architecture == "tiny" else ["bfloat16"]
     assert [loss.format for loss in found] == names
     for loss in found:
-        rounded = [
-            score(stored.decode(stored.encode(feature(k), loss.format)), i)
-            for k, i in zip(keys, current)
-        ]
+        rounded = [score(k, i, loss.format) for k, i in zip(keys, current)]
         difference = np.array(rounded) - exact
         assert loss.changed == pytest.approx((difference != 0).mean(), abs=0.11)
         assert loss.changed > 0.2
