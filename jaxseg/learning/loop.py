@@ -41,6 +41,7 @@ TRACE = "trace"
 # How many updates may wait on the device behind the one that runs: enough to keep it
 # busy, few enough that their batches fit into its memory, beside those placed ahead.
 _IN_FLIGHT = 1
+# Batches that lie on the device, or go there, while the update before is computed.
 _PLACED_AHEAD = 1
 # Updates before a trace, which compile.
 _TRACE_AFTER = 2
@@ -129,11 +130,15 @@ def run_loop(
             prefetch.Prefetch(trainer.batch_fn, range(start + 1, steps + 1))
         )
         placed = stack.enter_context(
-            prefetch.Prefetch(lambda item: trainer.place_fn(item[1]), made, depth=1)
+            prefetch.Prefetch(
+                lambda step: trainer.place_fn(next(made)[1]),
+                range(start + 1, steps + 1),
+                depth=_PLACED_AHEAD,
+            )
         )
         tracer = stack.enter_context(_Trace(folder, start + _TRACE_AFTER, trace))
         try:
-            for (step, _), batch in placed:
+            for step, batch in placed:
                 with tracer.step(step):
                     updates.advance(step, batch, placed.waited)
                 if poll.ask(stop.is_set()) and step < steps:

@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-import time
+import types
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.learning import loop, train_state
-from jaxseg.runtime import checkpoint, metrics, parallel
+from jaxseg.runtime import checkpoint, metrics, parallel, prefetch
 
 OPTIMIZER = optax.chain(optax.clip(1.0), optax.rmsprop(1e-2, momentum=0.9))
 SETTINGS = {"steps": 12, "save_every": 4, "log_every": 2, "eval_every": 3}
@@ -305,28 +306,75 @@ def test_batches_are_placed_before_the_update_asks(tmp_path, whole):
     _assert_same(state, whole[1])
 
 
-@pytest.mark.parametrize(("slow", "waits"), [("batch", True), ("update", False)])
-def test_the_share_of_time_that_is_waited_for_batches(tmp_path, slow, waits):
-    def late(fn):
-        def wrapped(*arguments):
-            time.sleep(0.05)
-            return fn(*arguments)
+class Clock:
+    """Stands for the module `time`; moves only when it is told to.
 
-        return wrapped
+    A batch is made only when the loop waits for it, so that it waits for all of it.
+    """
 
-    changes = {f"{slow}_fn": late({"batch": _batch, "update": _update}[slow])}
+    def __init__(self):
+        self.now, self.waiting = 0.0, threading.Semaphore(0)
+        self.asked = 0
+
+    def perf_counter(self):
+        return self.now
+
+    def asked_for_batches(self):
+        """Be asked, before and after every wait, by the loop and its threads."""
+        now = self.now
+        if threading.current_thread() is threading.main_thread():
+            self.asked += 1
+            if self.asked % 2:
+                self.waiting.release()
+        return now
+
+
+@pytest.mark.parametrize("batch_seconds, update_seconds", [(3, 1), (0, 1), (1, 0)])
+def test_the_share_of_time_that_is_waited_for_batches(
+    tmp_path, monkeypatch, batch_seconds, update_seconds
+):
+    clock = Clock()
+
+    def batch(step):
+        assert clock.waiting.acquire(timeout=60)
+        clock.now += batch_seconds
+        return _batch(step)
+
+    def update(state, batch, step):
+        clock.now += update_seconds
+        return _update(state, batch, step)
+
+    monkeypatch.setattr(loop, "time", clock)
+    waits = types.SimpleNamespace(perf_counter=clock.asked_for_batches)
+    monkeypatch.setattr(prefetch, "time", waits)
     settings = {**SETTINGS, "eval_every": 0, "save_every": 100}
-    trainer = _trainer(eval_fn=None, best_metric=None, **changes)
+    trainer = _trainer(batch_fn=batch, update_fn=update, eval_fn=None, best_metric=None)
     loop.run_loop(trainer, tmp_path, **settings)
     records = metrics.read(tmp_path / metrics.TIMES_FILE)
     assert [r["step"] for r in records] == [2, 4, 6, 8, 10, 12]
     for record in records:
-        assert record["waits"] == pytest.approx(
-            record["wait_seconds"] / record["step_seconds"]
-        )
-    # While the first update compiled, some batches were made ahead.
-    middle = np.median([record["waits"] for record in records[3:]])
-    assert middle > 0.5 if waits else middle < 0.5
+        both = batch_seconds + update_seconds
+        assert record["step_seconds"] == both
+        assert record["wait_seconds"] == batch_seconds
+        assert record["waits"] == batch_seconds / both
+
+
+def test_no_batch_is_held_on_the_host_once_it_is_placed(tmp_path):
+    held = {}
+
+    def batch(step):
+        found = _batch(step)
+        held[step] = weakref.ref(found["x"])
+        return found
+
+    def update(state, batch, step):
+        assert held[step]() is None
+        return _update(state, batch, step)
+
+    place = lambda batch: {name: value.copy() for name, value in batch.items()}
+    trainer = _trainer(batch_fn=batch, place_fn=place, update_fn=update)
+    loop.run_loop(trainer, tmp_path, **{**SETTINGS, "steps": 4})
+    assert len(held) == 4
 
 
 def test_a_trace_of_some_updates_is_written_where_asked(tmp_path):

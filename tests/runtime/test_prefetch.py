@@ -2,7 +2,9 @@
 
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
 from jaxseg.runtime import prefetch
@@ -13,21 +15,32 @@ def test_results_come_in_order_and_all_of_them():
         assert list(ahead) == [(s, s * s) for s in range(3, 9)]
 
 
-def test_works_ahead_but_not_further_than_asked():
+@pytest.mark.parametrize("depth", [1, 3])
+def test_works_ahead_but_not_further_than_asked(depth):
     made, wanted = [], threading.Event()
 
     def make(step):
         made.append(step)
-        if step == 4:
+        if step == depth:
             wanted.set()
         return step
 
-    with prefetch.Prefetch(make, range(100), depth=3) as ahead:
+    with prefetch.Prefetch(make, range(100), depth=depth) as ahead:
         iterator = iter(ahead)
         next(iterator)
-        assert wanted.wait(5)  # 0 is taken, 1 to 3 lie ready, 4 is in the hand
+        assert wanted.wait(20)  # 0 is taken, 1 to `depth` are ahead
         time.sleep(0.05)
-        assert made == [0, 1, 2, 3, 4]
+        assert made == list(range(depth + 1))
+
+
+def test_what_is_taken_is_held_by_the_reader_alone():
+    with prefetch.Prefetch(lambda s: np.zeros(s), range(3)) as ahead:
+        iterator = iter(ahead)
+        _, found = next(iterator)
+        held = weakref.ref(found)
+        del found
+        assert held() is None
+        assert [step for step, _ in iterator] == [1, 2]
 
 
 def test_an_error_comes_where_its_result_would_have_come():
