@@ -132,9 +132,10 @@ def _pool(config, model, frames, scoring, precision) -> dynamic.PairTable:
     run = Path(config["flow_run"])  # or a model file
     folder = (run if run.is_dir() else run.parent) / "tables" / name
 
-    def read(starts):
-        pairs = length * (length - 1) // 2
-        with progress.bar(len(starts) * pairs, 0, "pair tables") as bar:
+    def read(starts, shown):
+        total = len(starts) * length * (length - 1) // 2
+        silent = progress.Silent()
+        with progress.bar(total, 0, "pair tables") if shown else silent as bar:
             return [
                 tables.clip_table(
                     model,
@@ -149,6 +150,7 @@ def _pool(config, model, frames, scoring, precision) -> dynamic.PairTable:
 
     if distributed.several():
         # Each writes its share, then all read all.
-        read(distributed.mine(starts))
+        read(distributed.mine(starts), shown=distributed.is_first())
         distributed.wait_for_all("pair tables")
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *read(starts))
+    found = read(starts, shown=not distributed.several())
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
