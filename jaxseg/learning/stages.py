@@ -68,6 +68,14 @@ def train(config: dict[str, Any], folder: str | Path) -> Path:
 
 def _open(config, folder, stage, job, stack) -> runs.Run:
     """Open the run folder in all processes; the first one makes it and locks it."""
+    how = jobs.devices(config)
+    distributed.check_same(
+        {
+            "runtime.devices": how["num_devices"],
+            "runtime.how": how["how"],
+            "runtime.precision": precisions.resolve(config["runtime"]["precision"]),
+        }
+    )
 
     def begin():
         runs.open_run(folder, config, stage, job.inputs)

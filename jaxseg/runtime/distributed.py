@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -84,10 +85,16 @@ def initialize(settings: Settings, environment: Mapping[str, str] = os.environ) 
     Must come before anything asks JAX for a device.
 
     Raises:
-      UserError: the settings are not those of one of several processes.
+      UserError: the settings are not those of one of several processes, nor of none.
     """
     by_hand = settings._replace(device_ids=()) != Settings()
     if settings.processes == 1 or not (by_hand or in_slurm_step(environment)):
+        if settings.device_ids:
+            raise UserError(
+                f"runtime.device_ids is {tuple(settings.device_ids)} for one process "
+                "alone; expected none, as it says which GPUs are whose; set "
+                "CUDA_VISIBLE_DEVICES, or how many by --config.runtime.devices"
+            )
         return False
     ids = list(settings.device_ids) or None
     if by_hand:
@@ -176,6 +183,28 @@ def from_first(value: bool) -> bool:
     if not several():
         return value
     return bool(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def check_same(values: Mapping[str, str | int]) -> None:
+    """Compare what all processes must have alike, once all have come here.
+
+    Raises:
+      UserError: on all of them; names what differs.
+    """
+    if not several():
+        return
+    hashes = [zlib.crc32(str(value).encode()) for value in values.values()]
+    found = multihost_utils.process_allgather(np.array(hashes, np.uint32))
+    wrong = [
+        f"{name} ({value!r} in process {jax.process_index()})"
+        for (name, value), column in zip(values.items(), found.T, strict=True)
+        if (column != column[0]).any()
+    ]
+    if wrong:
+        raise UserError(
+            f"the processes differ in {', '.join(wrong)}; expected the same in all; "
+            "give all of them the same --config.runtime, but for the process"
+        )
 
 
 def wait_for_all(name: str) -> None:

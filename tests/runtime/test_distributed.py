@@ -1,5 +1,6 @@
 """Claims about who a process is among several; tests/system has several of them."""
 
+import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
@@ -81,6 +82,39 @@ def test_half_of_the_settings_is_refused(joined, settings, field):
     with pytest.raises(UserError, match=field):
         distributed.initialize(settings, {})
     assert joined == []
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_the_gpus_of_one_process_are_not_chosen_here(joined, processes):
+    settings = distributed.Settings(processes=processes, device_ids=(2,))
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES"):
+        distributed.initialize(settings, {})
+    assert joined == []
+
+
+def test_what_differs_between_processes_is_named(monkeypatch):
+    """As the first of two sees it, whose other one has `others`."""
+    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
+    others = {"runtime.devices": 2, "runtime.how": "pmap"}
+
+    def gather(mine):
+        # What the other one would send.
+        with monkeypatch.context() as patch:
+            sent = []
+            patch.setattr(
+                distributed.multihost_utils,
+                "process_allgather",
+                lambda x: sent.append(x) or x[None],
+            )
+            distributed.check_same(others)
+        return np.stack([mine, *sent])
+
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", gather)
+    distributed.check_same(others)
+    with pytest.raises(
+        UserError, match=r"in runtime.how \('shard_map' in process 0\);"
+    ):
+        distributed.check_same(others | {"runtime.how": "shard_map"})
 
 
 def test_one_process_hears_itself_and_is_the_first():

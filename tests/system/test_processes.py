@@ -120,6 +120,7 @@ def test_a_run_goes_from_one_process_to_two_and_back(
     said = [process.communicate(timeout=LIMIT)[1] for process in both]
     assert [process.returncode for process in both] == [130, 130], said
     assert "2 processes, 2 devices" in said[0] and "stopping" in said[1]
+    assert "pair tables" not in said[1]
     saved = sorted(int(p.name) for p in (parts / "checkpoints").iterdir())
     assert 13 <= saved[-1] < STEPS
     assert metrics.read(parts)[-1]["step"] == saved[-1]
@@ -209,6 +210,16 @@ def test_two_processes_validate_and_keep_the_best_as_one_does(tmp_path, start):
                 *("checkpoints", metrics.FILE, metrics.TIMES_FILE)
             }
             assert {p.name for p in (folder / "checkpoints").iterdir()} == {"4", "8"}
+
+
+def test_processes_that_would_compute_differently_say_so(demo, tmp_path, start):
+    other = lambda process: ["--config.runtime.how=shard_map"] if process else []
+    both = start(program(tmp_path / "run", policy_arguments(demo), other))
+    said = [process.communicate(timeout=LIMIT)[1] for process in both]
+    assert [process.returncode for process in both] == [2, 2], said
+    for process, (how, text) in enumerate(zip(("pmap", "shard_map"), said)):
+        assert f"differ in runtime.how ('{how}' in process {process})" in text
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_process_that_fails_takes_the_others_with_it(demo, tmp_path, start):
