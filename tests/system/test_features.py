@@ -82,3 +82,19 @@ def test_evaluation_scores_stored_features_as_computed_ones(demo, tmp_path):
     np.testing.assert_array_equal(found.optimum, expected.optimum)
     for one, two in zip(found.outcomes["fixed"], expected.outcomes["fixed"]):
         np.testing.assert_array_equal(one, two)
+
+
+def test_rounding_is_measured_at_the_precision_of_the_config(demo, tmp_path, jaxseg):
+    arguments = ["--config=configs/policy.py:smoke", *options(demo, tmp_path)]
+    gains = {}
+    for precision in ("auto", "bfloat16"):
+        changed = f"--config.runtime.precision={precision}"
+        code, out, _ = jaxseg("features", *arguments, changed, "--loss", "8")
+        name = "float32" if precision == "auto" else precision
+        assert code == 0 and f"set B, 8 pairs, networks in {name};" in out
+        assert out.count("\nbfloat16 ") == out.count("\nuint8 ") == 1
+        gains[precision] = out.splitlines()[0].split()[-1], out.splitlines()[2:]
+    assert gains["auto"] != gains["bfloat16"]
+    changed = "--config.runtime.precision=float16"
+    code, _, error = jaxseg("features", *arguments, changed, "--loss", "8")
+    assert code == 2 and "the precision is 'float16'" in error
