@@ -180,8 +180,9 @@ def _check_inputs(found: Run, wanted: Run) -> None:
     changed = [n for n in names if found.inputs.get(n) != wanted.inputs.get(n)]
     if changed:
         raise UserError(
-            f"{found.folder} was made with another content of {', '.join(changed)}; "
-            "expected the same; put the old one back or use another --run folder"
+            f"{found.folder} was made with another content or value of "
+            f"{', '.join(changed)}; expected the same; put the old one back or use "
+            "another --run folder"
         )
 
 

@@ -46,10 +46,10 @@ def test_other_inputs_under_the_same_paths_are_named(tmp_path):
     assert made.inputs == inputs
     assert runs.open_run(tmp_path / "r", CONFIG, "flow", inputs) == made
     assert runs.open_run(tmp_path / "r", CONFIG, "flow") == made
-    with pytest.raises(UserError, match="another content of segmenter under") as error:
+    with pytest.raises(UserError, match="or value of segmenter; exp") as error:
         runs.open_run(tmp_path / "r", CONFIG, "flow", inputs | {"segmenter": "cc"})
     assert "data" not in str(error.value).replace(str(tmp_path), "")
-    with pytest.raises(UserError, match="another content of data, segmenter under"):
+    with pytest.raises(UserError, match="or value of data, segmenter; exp"):
         runs.open_run(tmp_path / "r", CONFIG, "flow", {})
 
 
