@@ -10,11 +10,9 @@ from jax.sharding import PartitionSpec as P
 
 from jaxseg import dynamic
 from jaxseg.benchmark import scene, training, turns
-from jaxseg.errors import UserError
 from jaxseg.learning import shared, units
 from jaxseg.runtime import parallel
 
-TOLERANCE, _ROUNDED = 1e-4, 1e-2  # of the largest value of a leaf
 _COUNTS = (1, 2, 4, 8)
 _COLLECTIVES = ("psum", "all_gather", "all_to_all", "ppermute", "reduce_scatter")
 _SHAPE = (9, 9, 384)  # of a deviation at 513 x 513
@@ -53,7 +51,9 @@ def compare(
     spent, found = {}, {}
     for n in counts:
         found[n], spent[n] = turns.timed(functools.partial(run, n))
-    differences = {n: _check(n, found[n][0], found[1][0]) for n in counts}
+    differences = {
+        n: training.check(f"{n} devices", found[n][0], found[1][0]) for n in counts
+    }
     seconds = turns.run({n: functools.partial(run, n) for n in counts}, repeats)
     kind = "simulated device" if jax.default_backend() == "cpu" else "device"
     for n in counts:
@@ -114,15 +114,3 @@ def _pool(frames, episodes) -> tuple[dynamic.PairTable, scene.Scene]:
     made = [scene.policy_only(_SHAPE, frames, seed) for seed in range(episodes)]
     pool = jax.tree.map(lambda *x: jnp.concatenate(x), *(one.episodes for one in made))
     return pool, made[0]
-
-
-def _check(count, found, expected) -> float:
-    difference = turns.difference(found, expected)
-    tolerance = turns.tolerance(TOLERANCE, _ROUNDED)
-    if not difference <= tolerance:
-        raise UserError(
-            f"the gradient of {count} devices differs by {difference:.2g} of the "
-            f"largest value; expected at most {tolerance:.0e}; this is a fault of "
-            "jaxseg"
-        )
-    return difference

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ def _compare(given, programs, habit, trials, repeats) -> turns.Comparison:
     advantages = returns - objective.leave_one_out(returns)
     ours = lambda: programs.ours(stacked, rolled, advantages, table)
     plain = lambda: programs.plain(variables, first, advantages, table)
-    difference = _check(habit.name, ours(), plain())
+    difference = check(habit.name, ours(), plain())
     seconds = turns.run({"ours": ours, "plain": plain}, repeats)
     decisions, distinct = int(first.valid.sum()), int(rolled.distinct.count)
     flop = distinct * cost.trunk_flop(given, gradient=True)
@@ -138,7 +139,12 @@ def recipe_of(given: scene.Scene) -> recipe.Recipe:
     )
 
 
-def _check(case, found, expected) -> float:
+def check(case: str, found: Any, expected: Any) -> float:
+    """Return the largest difference of two gradients; see `turns.difference`.
+
+    Raises:
+      UserError: they do not agree.
+    """
     difference = turns.difference(found, expected)
     tolerance = turns.tolerance(TOLERANCE, _ROUNDED)
     if not difference <= tolerance:

@@ -17,6 +17,7 @@ from jaxseg.benchmark import (
     scene,
     stream,
     targets,
+    training,
 )
 from jaxseg.cli import benchmark_cases, main
 from jaxseg.errors import UserError
@@ -110,7 +111,7 @@ def test_devices_agree_and_average_at_the_end_alone(capsys, tmp_path, monkeypatc
     for line in lines:
         assert line["facts"]["averaged_arrays"] > len(jax.tree.leaves(policy))
         assert line["facts"]["averaged_in_loops"] == 0
-    assert lines[1]["difference"] <= devices.TOLERANCE
+    assert lines[1]["difference"] <= training.TOLERANCE
     # Trials of an episode stay together, so that no pair is met twice.
     pairs = [line["facts"]["distinct_pairs"] for line in lines]
     assert pairs[0] == pairs[1] > 0

@@ -73,10 +73,10 @@ def test_gradients_agree_and_are_timed(capsys, tmp_path, thin, monkeypatch):
 
 def test_gradients_that_disagree_are_refused():
     fine = {"a": np.ones(2), "b": np.array([3.0, 4.0])}
-    assert training._check("late", fine, fine) == 0.0
+    assert training.check("late", fine, fine) == 0.0
     for wrong in (np.array([3.0, 4.1]), np.array([np.nan, 4.0])):
         with pytest.raises(UserError, match="the gradients of the case late differ"):
-            training._check("late", {**fine, "b": wrong}, fine)
+            training.check("late", {**fine, "b": wrong}, fine)
 
 
 def test_rollouts_that_disagree_are_refused():
